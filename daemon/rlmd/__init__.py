@@ -1,0 +1,1 @@
+"""Answer questions about content larger than any context window, with checked citations."""

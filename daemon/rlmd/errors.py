@@ -1,0 +1,64 @@
+"""What can go wrong with a request, and what its caller is told.
+
+Each class is one code of the public error table.  A `RequestError` is the request's fault or the
+world's, never a bug: the actor that raises it lives on, and the text reaches the agent as it is.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RequestError(Exception):
+    """A request cannot be answered; say *what happened* and, as *hint*, what to do next."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class BadArgument(RequestError):
+    """An argument is missing, unknown, of the wrong type or out of range."""
+
+    code = "bad_argument"
+
+
+class NotFound(RequestError):
+    """No such path or key; the hint names the nearest that exist."""
+
+    code = "not_found"
+
+
+class OutsideRoots(RequestError):
+    """A path resolves outside what this session may read; the hint names the setting."""
+
+    code = "outside_roots"
+
+
+class TooLarge(RequestError):
+    """A root holds more files or bytes than the limits allow; the hint names where they lie."""
+
+    code = "too_large"
+
+
+class Busy(RequestError):
+    """A bound is reached for now: a queue, a disk, a memory ceiling."""
+
+    code = "busy"
+    retryable = True
+
+
+class NoLlm(RequestError):
+    """The mode needs a model and none is configured."""
+
+    code = "no_llm"
+
+
+class VersionConflict(RequestError):
+    """A compare-and-set lost; the message names the version that stands."""
+
+    code = "version_conflict"
