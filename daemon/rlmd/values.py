@@ -153,3 +153,16 @@ class Match:
     path: str
     line: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One connection, as the rest of the program sees it.
+
+    `workspace` is its absolute working directory, or None where nobody could tell; `allow` are
+    further absolute paths that the person at the command line typed.
+    """
+
+    id: str
+    workspace: str | None = None
+    allow: tuple[str, ...] = ()
