@@ -1,0 +1,111 @@
+"""The analyses in hand: each a task of the jobs nursery, outside the request that asked for it.
+
+A call that waits for its job owns it together with whoever else waits: the last one to be
+cancelled takes the job with it.  A call that went away with a job id leaves the job running.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import outcome
+import structlog
+import trio
+
+from rlmd.errors import Busy
+from rlmd.values import Progress, Report
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+Work = Callable[[Report], Awaitable[T]]
+
+
+@dataclass(eq=False)
+class Job(Generic[T]):
+    """One analysis: who follows it, and (once `done`) how it ended; None means cancelled."""
+
+    id: str
+    started_at: float
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    done: trio.Event = field(default_factory=trio.Event)
+    ended: outcome.Outcome[T] | None = None
+    detached: bool = False
+    followers: list[Report] = field(default_factory=list)
+
+    def report(self, progress: Progress) -> None:
+        """Pass *progress* on to everybody who waits."""
+        for follow in self.followers:
+            follow(progress)
+
+
+class Jobs(Generic[T]):
+    """Starts jobs in *nursery*, lets equal questions share one, and counts them for status."""
+
+    def __init__(self, nursery: trio.Nursery, *, most: int) -> None:
+        self._nursery = nursery
+        self._most = most
+        self._running: dict[object, Job[T]] = {}
+        self.finished = 0
+
+    @property
+    def running(self) -> int:
+        """Jobs that have not ended."""
+        return len(self._running)
+
+    def start(self, key: object, work: Work[T]) -> Job[T]:
+        """Return the running job of *key*, or start *work* as a new one; raise Busy at the bound."""
+        if (job := self._running.get(key)) is not None:
+            return job
+        if len(self._running) >= self._most:
+            raise Busy(f"{self._most} analyses are running", "Wait for one to end and ask again.")
+        job = Job[T](f"j-{secrets.token_hex(6)}", trio.current_time())
+        self._running[key] = job
+        self._nursery.start_soon(self._run, key, job, work, name=job.id)
+        return job
+
+    async def wait(self, job: Job[T], wait_s: float, report: Report) -> bool:
+        """Wait up to *wait_s* seconds; return whether the job has ended.
+
+        A wait that times out leaves the job running for good.  A wait that is cancelled ends the
+        job too, unless somebody else waits or it was left running before.
+        """
+        job.followers.append(report)
+        ended = False
+        try:
+            with trio.move_on_after(wait_s):
+                await job.done.wait()
+            ended = job.done.is_set()
+            job.detached = job.detached or not ended
+        finally:
+            job.followers.remove(report)
+            if not (ended or job.detached or job.followers):
+                job.scope.cancel()
+        return ended
+
+    async def _run(self, key: object, job: Job[T], work: Work[T]) -> None:
+        with structlog.contextvars.bound_contextvars(job_id=job.id):
+            try:
+                with job.scope:
+                    job.ended = outcome.Value(await work(job.report))
+            except Exception as exc:  # noqa: BLE001  # a job's failure belongs to those who wait for it
+                job.ended = outcome.Error(exc)
+            finally:
+                del self._running[key]
+                self.finished += 1
+                job.done.set()
+                took_s = round(trio.current_time() - job.started_at, 3)
+                log.info("job.ended", took_s=took_s, state=_state(job))
+
+
+def _state(job: Job[T]) -> str:
+    match job.ended:
+        case None:
+            return "cancelled"
+        case outcome.Value():
+            return "done"
+        case _:
+            return "failed"
