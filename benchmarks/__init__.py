@@ -1,0 +1,1 @@
+"""One command prints every figure the README quotes: `make bench`."""
