@@ -1,0 +1,64 @@
+"""What one actor asks of another across a layer, where neither may import the other.
+
+The ingest actors are siblings of the corpus that sends to them, so the words they share live here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from rlmd.values import FileRef, Span, WalkRules
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Find the files below *targets* and stream them into *out*; answered with a `SkipTally`.
+
+    `root` is absolute and free of symlinks; targets are absolute or relative to it, files or
+    directories; no target means the root itself.  The walker closes `out` before it answers and
+    when it is cancelled.  Batches hold up to 512 files and are never empty.
+    """
+
+    root: str
+    targets: tuple[str, ...]
+    rules: WalkRules
+    out: trio.MemorySendChannel[list[FileRef]]
+
+
+class Sink(Protocol):
+    """Where read contents go.  Every method is called from reader threads, several at once.
+
+    A thread whose read was given up, or whose asker was cancelled, may still call in once more
+    later: a closed sink refuses by raising.
+    """
+
+    def add(self, sha256: str, data: bytes) -> Span:
+        """Store *data* unless a blob of this hash is there; return where it lies."""
+        ...
+
+    def reserve(self, length: int) -> int:
+        """Set *length* bytes aside for a blob that comes in pieces; return their offset."""
+        ...
+
+    def write(self, offset: int, piece: bytes) -> None:
+        """Put *piece* at *offset*, inside reserved bytes."""
+        ...
+
+    def adopt(self, sha256: str, span: Span) -> Span:
+        """Name the reserved *span* by its hash; return the blob's place, an older one if it had one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read *files*, hash them and store them in *sink*; answered with `list[ReadFile | Skip]`.
+
+    Answers come in the order of the files.  One batch is one thread hop: 64 files or 512 KiB of
+    them is the size that pays.
+    """
+
+    files: list[FileRef]
+    sink: Sink
