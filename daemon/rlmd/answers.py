@@ -1,0 +1,284 @@
+"""What the tools ask of the program and what it tells them: the facts of the public contract.
+
+Field names are the contract's own, so that `facts` of a value is the JSON object that programs see
+under `_meta["rlmd/result"]`.  Paths in a question are as the caller wrote them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from rlmd.values import Citation, Kind
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Mode = Literal["auto", "evidence", "direct", "rlm"]
+OutputMode = Literal["content", "files_with_matches", "count"]
+Limit = Literal["usd", "tokens", "calls", "seconds", "llm", "loop"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What `rlm_analyze` or `rlm_query_text` asks: over `paths`, over one `text`, or over the file `path`.
+
+    Exactly one of the three is given.  How long the caller waits is no part of the question: two that
+    differ only in `wait_s` and `detach` are equal.
+    """
+
+    query: str
+    paths: tuple[str, ...] = ()
+    text: str | None = None
+    path: str | None = None
+    mode: Mode = "auto"
+    kind: Kind = "code"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    budget_s: float | None = None
+    wait_s: float = field(default=25.0, compare=False)
+    detach: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unexamined:
+    """A file that belongs to the corpus and was not looked into."""
+
+    path: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of the corpus the answer stands on."""
+
+    files: int = 0
+    files_read: int = 0
+    bytes: int = 0
+    bytes_read: int = 0
+    not_examined: tuple[Unexamined, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusFacts:
+    """The snapshot that was asked; citations are relative to `root`."""
+
+    snapshot: str
+    root: str
+    files: int
+    bytes: int
+    tokens: int
+    encoding: str
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedExample:
+    """One entry that was left out."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFacts:
+    """What the walk and the readers left out, by reason."""
+
+    files: int = 0
+    dirs: int = 0
+    by_reason: dict[str, int] = field(default_factory=dict)
+    examples: tuple[SkippedExample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UsageFacts:
+    """What the answer cost; `usd` is None where nobody knows the price."""
+
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cached_tokens: int = 0
+    usd: float | None = 0.0
+    wall_s: float = 0.0
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """The state of one analysis: an answer, or the job that is working on it.
+
+    While `state` is "running" everything after `partial` may be empty.  `note` says in one line why
+    this mode was chosen.  `trajectory` is None while there is none to read.
+    """
+
+    job_id: str
+    state: Literal["done", "running", "failed", "cancelled"]
+    partial: bool = False
+    limit: Limit | None = None
+    fresh: bool = True
+    mode: Mode
+    note: str = ""
+    answer: Json = None
+    citations: tuple[Citation, ...] = ()
+    evidence: tuple[Citation, ...] = ()
+    coverage: Coverage = field(default_factory=Coverage)
+    corpus: CorpusFacts | None = None
+    skipped: SkippedFacts = field(default_factory=SkippedFacts)
+    usage: UsageFacts = field(default_factory=UsageFacts)
+    trajectory: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRequest:
+    """Lines of one file from the 0-based `offset` on, `limit` of them or as many as fit `max_chars`."""
+
+    path: str
+    offset: int = 0
+    limit: int | None = None
+    max_chars: int = 9_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrepRequest:
+    """A search for lines; None leaves `limit` to the service."""
+
+    pattern: str
+    path: str | None = None
+    case_insensitive: bool = False
+    fixed_strings: bool = False
+    context_lines: int = 0
+    file_type: str | None = None
+    glob: str | None = None
+    output_mode: OutputMode = "content"
+    limit: int | None = None
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlobRequest:
+    """A search for paths; None leaves `limit` to the service."""
+
+    pattern: str
+    path: str | None = None
+    include_hidden: bool = False
+    limit: int | None = None
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActorFacts:
+    """One supervised actor."""
+
+    name: str
+    workers: int
+    busy: int
+    waiting: int
+    restarts: int
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFacts:
+    """How often a model's reply was already known."""
+
+    hits: int = 0
+    misses: int = 0
+    joined: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LlmFacts:
+    """The model endpoint; `state` "none" is a daemon without one."""
+
+    endpoint: str | None = None
+    model: str | None = None
+    state: Literal["ok", "open", "none"] = "none"
+    concurrency: int = 0
+    calls: int = 0
+    errors: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd: float | None = 0.0
+    cache: CacheFacts = field(default_factory=CacheFacts)
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusState:
+    """One corpus that the daemon holds."""
+
+    root: str
+    snapshot: str
+    files: int
+    bytes: int
+    tokens: int
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFacts:
+    """The memory store; `integrity` is "ok" or what the last check found."""
+
+    items: int
+    bytes: int
+    wal_bytes: int
+    integrity: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobCounts:
+    """Analyses by state, since the daemon started."""
+
+    running: int = 0
+    queued: int = 0
+    done: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxFacts:
+    """What confines code that a model wrote."""
+
+    available: bool = False
+    layers: tuple[str, ...] = ()
+    sessions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """The daemon's process; `limit_source` names who set the memory limit."""
+
+    rss_bytes: int
+    limit_bytes: int
+    limit_source: str
+    open_fds: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong, and the command or setting that mends it."""
+
+    what: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How the daemon is."""
+
+    version: str
+    pid: int
+    uptime_s: float
+    state: Literal["starting", "ready", "degraded", "draining"]
+    actors: tuple[ActorFacts, ...] = ()
+    llm: LlmFacts = field(default_factory=LlmFacts)
+    corpora: tuple[CorpusState, ...] = ()
+    memory: MemoryFacts
+    jobs: JobCounts = field(default_factory=JobCounts)
+    sandbox: SandboxFacts = field(default_factory=SandboxFacts)
+    process: ProcessFacts
+    problems: tuple[Problem, ...] = ()
+
+
+def facts(value: DataclassInstance) -> dict[str, Json]:
+    """Return *value* as the JSON object of the contract, nested values included."""
+    return asdict(value)
