@@ -9,6 +9,17 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+class ConfigError(Exception):
+    """The set-up is wrong, a setting or a place; `problems` has every mistake, a line each.
+
+    Commands end with exit code 78.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
 class RequestError(Exception):
     """A request cannot be answered; say *what happened* and, as *hint*, what to do next."""
 
