@@ -64,4 +64,4 @@ def _text(path: Path) -> str:
 
 
 def _kibibytes(field: str) -> int:
-    return int(field.split()[0]) * 1024
+    return int(field.split(maxsplit=1)[0]) * 1024
