@@ -1,0 +1,62 @@
+# make demo      show what it does, on real input, offline
+# make test      the tests that take seconds        make test-all   all of them
+# make check     format, lint, types, layers        make bench      the figures of the README
+# make lock      renew the locks (needs uv)         make clean      remove what was made here
+#
+# Each installs what it needs into .venv, from the locks: by uv where it is there, else by pip.
+# PYTHON chooses the interpreter; without it the newest of 3.11 to 3.14 is taken.
+
+UV ?= $(shell command -v uv 2>/dev/null)
+PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
+	$$python -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-header --python-version 3.11 pyproject.toml
+
+.PHONY: demo test test-all check bench lock clean
+
+demo: $(READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+lock:
+	@test -n "$(UV)" || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
+	$(COMPILE) -o requirements.lock
+	$(COMPILE) --extra dev -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find daemon tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The package is laid in as a link to daemon/, so an edit needs no new installation.
+$(READY): requirements-dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "rlmd needs Python 3.11 or newer with venv; set PYTHON to one" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "rlmd needs Python 3.11 or newer; PYTHON=$(PYTHON) is not" >&2; exit 1; }
+ifneq ($(UV),)
+	$(UV) venv --quiet --allow-existing --no-python-downloads --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+else
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+endif
+	@touch $@

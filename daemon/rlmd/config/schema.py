@@ -1,0 +1,247 @@
+"""Every setting: its type, default, bounds and meaning.
+
+configs/default.toml is written from here (`rlmd config init` prints it), so a description is what
+its reader sees: it names the unit where the key cannot.  Values are frozen once loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+UNITS = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB}
+
+
+def parse_size(value: object) -> object:
+    """Turn "64 MiB" into bytes; what is no text is left for the type to judge."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"(\d+) *(B|KiB|MiB|GiB)", value)
+    if found is None:
+        raise ValueError('must be a number of bytes, or a text like "64 MiB"')
+    return int(found[1]) * UNITS[found[2]]
+
+
+def expand_home(path: str) -> str:
+    """Make `~` the home directory; whatever is not absolute then has no meaning for a daemon."""
+    expanded = os.path.expanduser(path)
+    if not os.path.isabs(expanded):
+        raise ValueError("must be an absolute path, or start with ~")
+    return expanded
+
+
+def require_url(text: str) -> str:
+    """Let only addresses of the web through; an empty one says that there is none."""
+    if text and not re.match(r"https?://[^/\s]+", text):
+        raise ValueError("must be an address that starts with http:// or https://")
+    return text
+
+
+def from_list(value: object) -> object:
+    """Take TOML's arrays for tuples, which strict validation would refuse."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+Bytes = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Globs = Annotated[tuple[str, ...], BeforeValidator(from_list)]
+Paths = Annotated[tuple[Annotated[str, AfterValidator(expand_home)], ...], BeforeValidator(from_list)]
+OptionalPath = Annotated[str, AfterValidator(lambda path: expand_home(path) if path else path)]
+Url = Annotated[str, AfterValidator(require_url)]
+
+
+class Section(BaseModel):
+    """What all sections have in common: nothing unknown, nothing converted, nothing changed later."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=True, hide_input_in_errors=True
+    )
+
+
+class Daemon(Section):
+    """The process."""
+
+    grace_s: Seconds = Field(
+        default=10.0, description="seconds that work in hand gets to finish after the first SIGTERM"
+    )
+    idle_exit_s: Seconds = Field(
+        default=3600.0,
+        description="seconds without a client after which a daemon started on demand ends; 0 = never",
+    )
+
+
+class Log(Section):
+    """Events, on stderr or in the journal. Contents, prompts and keys are never logged."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description='the least that is written: "debug", "info", "warning" or "error"'
+    )
+    format: Literal["auto", "journal", "console", "json"] = Field(
+        default="auto", description='"journal", "console" or "json"; "auto" chooses by where stderr leads'
+    )
+
+
+class Roots(Section):
+    """What tools may read, beside the workspace of each session, after symlinks are resolved."""
+
+    allow: Paths = Field(default=("~",), description="directories whose contents may be read")
+    deny: Paths = Field(
+        default=(
+            "~/.ssh",
+            "~/.gnupg",
+            "~/.aws",
+            "~/.azure",
+            "~/.kube",
+            "~/.docker",
+            "~/.password-store",
+            "~/.local/share/keyrings",
+            "~/.config/rlmd",
+            "~/.config/gcloud",
+            "~/.config/gh",
+            "~/.mozilla",
+            "~/.thunderbird",
+            "~/.config/google-chrome",
+            "~/.config/chromium",
+            "~/.config/BraveSoftware",
+            "~/.config/microsoft-edge",
+            "~/.config/vivaldi",
+        ),
+        description="directories that stay closed to every tool, whatever else allows them",
+    )
+
+
+class Privacy(Section):
+    """Files that no corpus takes in; they are skipped with the reason `secret`."""
+
+    exclude: Globs = Field(
+        default=(
+            ".env*",
+            "*.pem",
+            "*.key",
+            "*.p12",
+            "*.pfx",
+            "*.jks",
+            "*.keystore",
+            "*.kdbx",
+            "*.tfstate",
+            "id_rsa*",
+            "id_dsa*",
+            "id_ecdsa*",
+            "id_ed25519*",
+            ".netrc",
+            ".pgpass",
+            ".pypirc",
+            ".npmrc",
+            ".htpasswd",
+            ".git-credentials",
+            ".vault_pass*",
+        ),
+        description="globs over names, or over paths below the root where they hold a slash",
+    )
+
+
+class Ingest(Section):
+    """How much of a tree is taken in, and how it is read."""
+
+    max_files: Count = Field(default=200_000, description="files of one root; more are refused as too_large")
+    max_bytes: Bytes = Field(default=4 * GIB, description="bytes of one root; more are refused as too_large")
+    max_file_bytes: Bytes = Field(
+        default=64 * MIB, description="bytes of one file; a larger one is skipped as too_large"
+    )
+    readers: Count = Field(
+        default=2, description="batches read at the same time; more pays on a cold disk only"
+    )
+    open_files: Count = Field(default=50, description="files open at the same time")
+    read_timeout_s: Seconds = Field(
+        default=30.0, description="seconds after which a hung file is skipped as unreadable"
+    )
+    batch_files: Count = Field(default=64, description="files in one hop to a reading thread")
+    batch_bytes: Bytes = Field(default=512 * KIB, description="bytes in one hop to a reading thread")
+
+
+class Tokens(Section):
+    """How tokens are counted: in a worker process, which starts when it is needed."""
+
+    encoding: Literal["o200k_base", "cl100k_base"] = Field(
+        default="o200k_base", description='"o200k_base" or "cl100k_base"'
+    )
+    engine: Literal["auto", "tiktoken", "gigatoken"] = Field(
+        default="auto",
+        description='"tiktoken" is the reference, "gigatoken" the faster one; "auto" takes the faster '
+        "one while its ids are the same",
+    )
+    idle_s: Seconds = Field(
+        default=300.0, description="seconds without work after which the worker process ends"
+    )
+
+
+class Corpus(Section):
+    """What is kept of the trees that were asked about; all of it can be computed again."""
+
+    snapshots: Count = Field(default=8, description="roots whose latest snapshot is held ready")
+
+
+class Memory(Section):
+    """What is remembered. A full quota is an error that says so; nothing is ever evicted silently."""
+
+    max_value_bytes: Bytes = Field(default=1 * MIB, description="bytes of one value")
+    max_bytes: Bytes = Field(default=1 * GIB, description="bytes of all memories of this user")
+
+
+class Llm(Section):
+    """The model behind `direct` and `rlm`. Without one, questions are answered by evidence."""
+
+    base_url: Url = Field(
+        default="", description="address of an OpenAI-compatible server; empty = found in the environment"
+    )
+    model: str = Field(default="", description="model of the root calls; empty = the provider's default")
+    sub_model: str = Field(default="", description="model of the sub-calls; empty = the same as model")
+    api_key_file: OptionalPath = Field(
+        default="", description="file with the key, mode 0600; empty = systemd credential, then environment"
+    )
+    autodetect: bool = Field(
+        default=False, description="look for a model server on this machine when none is configured"
+    )
+
+
+class Doors(Section):
+    """Who may ask how much at once, on the Unix socket."""
+
+    max_frame_bytes: Annotated[Bytes, Field(ge=64 * KIB, le=64 * MIB)] = Field(
+        default=8 * MIB,
+        description="bytes of one message, from 64 KiB to 64 MiB; a larger one ends its connection",
+    )
+    max_connections: Count = Field(default=64, description="connections at the same time")
+    max_requests: Count = Field(default=32, description="requests in hand per connection")
+    write_timeout_s: Seconds = Field(
+        default=30.0, description="seconds that a client may take to accept a message"
+    )
+    wait_s: Annotated[Seconds, Field(le=50)] = Field(
+        default=25.0,
+        description="seconds a question waits for its answer before it becomes a job to ask after, up to 50",
+    )
+
+
+class Config(Section):
+    """All settings, section by section."""
+
+    daemon: Daemon = Field(default_factory=Daemon)
+    log: Log = Field(default_factory=Log)
+    roots: Roots = Field(default_factory=Roots)
+    privacy: Privacy = Field(default_factory=Privacy)
+    ingest: Ingest = Field(default_factory=Ingest)
+    tokens: Tokens = Field(default_factory=Tokens)
+    corpus: Corpus = Field(default_factory=Corpus)
+    memory: Memory = Field(default_factory=Memory)
+    llm: Llm = Field(default_factory=Llm)
+    doors: Doors = Field(default_factory=Doors)
+
+
+SECTIONS: Mapping[str, type[Section]] = {name: type(section) for name, section in Config()}
+"""The sections by name, in the order of the documentation."""
