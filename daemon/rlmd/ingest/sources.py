@@ -1,0 +1,120 @@
+"""Find and read the files that ignore rules come from; `ignore` knows what they mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Container, Mapping
+from pathlib import Path
+
+from rlmd.ingest.belonging import GIT_DIR
+from rlmd.ingest.ignore import Rules, Scope, Source
+
+MAX_IGNORE_FILE_BYTES = 4 << 20
+
+_OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_NAMES = ((Source.RGIGNORE, ".rgignore"), (Source.IGNORE, ".ignore"), (Source.GITIGNORE, ".gitignore"))
+_NO_RULES = Rules(())
+
+
+class _Everything:
+    """Stands for a listing nobody made: every name may be there."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+EVERYTHING: Container[str] = _Everything()
+
+
+class IgnoreFiles:
+    """Reads the rules of directories; the person's global git excludes are read once, at the start."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        path = global_excludes_path(environ)
+        self._global = read_rules(path) if path else _NO_RULES
+
+    def extend(self, scope: Scope, directory: str, listing: Container[str] = EVERYTHING) -> Scope:
+        """Return *scope* with the rules that lie in *directory*, looking only for names in *listing*."""
+        work_tree = GIT_DIR in listing and os.path.exists(f"{directory}/{GIT_DIR}")
+        inside = work_tree or scope.in_work_tree
+        found = {
+            source: read_rules(f"{directory}/{name}")
+            for source, name in _NAMES
+            if name in listing and (inside or source < Source.GITIGNORE)
+        }
+        if work_tree:
+            found[Source.GIT_EXCLUDE] = read_rules(_exclude_path(directory))
+            found[Source.GIT_GLOBAL] = self._global
+        return scope.extended(found, work_tree=work_tree) if found else scope
+
+    def above(self, root: str) -> Scope:
+        """Return the scope that holds in *root* by the directories above it, as ripgrep reads them.
+
+        `.ignore` and `.rgignore` count up to `/`; git's files up to the work tree's root.
+        """
+        scope = Scope()
+        *parents, _ = [*reversed(Path(root).parents), Path(root)]
+        for parent, child in zip(parents, [*parents[1:], Path(root)], strict=True):
+            scope = self.extend(scope, str(parent).rstrip("/")).child(child.name)
+        return scope
+
+
+def read_rules(path: str) -> Rules:
+    """Compile the ignore file at *path*; what is absent, unreadable or no regular file has no rules.
+
+    Reads at most `MAX_IGNORE_FILE_BYTES`.
+    """
+    try:
+        descriptor = os.open(path, _OPEN)
+    except OSError:
+        return _NO_RULES
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return _NO_RULES
+        return Rules.from_bytes(os.read(descriptor, MAX_IGNORE_FILE_BYTES))
+    except OSError:
+        return _NO_RULES
+    finally:
+        os.close(descriptor)
+
+
+def _exclude_path(work_tree: str) -> str:
+    """Return where `info/exclude` of a work tree lies; linked work trees share their repository's."""
+    git_dir = Path(work_tree, GIT_DIR)
+    try:
+        if git_dir.is_file():
+            pointed = git_dir.read_text("utf-8", "surrogateescape").removeprefix("gitdir: ").rstrip("\r\n")
+            git_dir = Path(work_tree, pointed)
+            common = (git_dir / "commondir").read_text("utf-8", "surrogateescape").rstrip("\r\n")
+            git_dir = git_dir / common
+    except OSError:
+        pass  # a repository of its own, or one that is gone: there is nothing shared to look up
+    return str(git_dir / "info" / "exclude")
+
+
+def global_excludes_path(environ: Mapping[str, str]) -> str | None:
+    """Return the person's own excludes file, as `core.excludesFile` or git's default names it.
+
+    As ripgrep does, `~/.gitconfig` is asked before `$XDG_CONFIG_HOME/git/config`, and includes are
+    not followed.  None without a home.
+    """
+    home = environ.get("HOME")
+    config_home = environ.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else None)
+    configs = [f"{home}/.gitconfig"] if home else []
+    configs += [f"{config_home}/git/config"] if config_home else []
+    for config in configs:
+        named = _named_in(config)
+        if named:
+            return f"{home}{named[1:]}" if home and named.startswith("~/") else named
+    return f"{config_home}/git/ignore" if config_home else None
+
+
+def _named_in(config: str) -> str | None:
+    try:
+        text = Path(config).read_text("utf-8", "replace")
+    except OSError:
+        return None
+    match = re.search(r"(?im)^\s*excludesfile\s*=\s*(.+?)\s*$", text)
+    return match[1].strip('"') if match else None
