@@ -10,7 +10,7 @@ from typing import Protocol
 
 import trio
 
-from rlmd.values import FileRef, Span, WalkRules
+from rlmd.values import FileRef, Span, TextEncoding, TokenEncoding, WalkRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +62,15 @@ class Read:
 
     files: list[FileRef]
     sink: Sink
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Count the tokens of each item, a span of the file *pack*; answered with `list[int]` in order.
+
+    An item without bytes counts 0.  A request without items makes the tokenizer ready and no more.
+    """
+
+    pack: str
+    items: list[tuple[Span, TextEncoding]]
+    encoding: TokenEncoding

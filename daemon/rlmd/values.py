@@ -16,6 +16,7 @@ SkipReason = Literal[
 ]
 SKIP_REASONS: tuple[SkipReason, ...] = get_args(SkipReason)
 TextEncoding = Literal["utf-8", "utf-8-bom", "utf-16-le", "utf-16-be", "unknown-8bit"]
+TokenEncoding = Literal["o200k_base", "cl100k_base"]
 Kind = Literal["code", "docs", "any"]
 
 
