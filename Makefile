@@ -7,14 +7,19 @@
 # PYTHON chooses the interpreter; without it the newest of 3.11 to 3.14 is taken.
 
 UV ?= $(shell command -v uv 2>/dev/null)
+FIT := import sys$(if $(UV),,, ensurepip, venv); sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
-	$$python -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+	$$python -c '$(FIT)' 2>/dev/null && echo $$python && break; done)
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-header --python-version 3.11 pyproject.toml
+
+# uv trusts what the machine trusts, as pip does; the two names are of newer and older releases.
+export UV_SYSTEM_CERTS := 1
+export UV_NATIVE_TLS := 1
 
 .PHONY: demo test test-all check bench lock clean
 
@@ -47,9 +52,8 @@ clean:
 
 # The package is laid in as a link to daemon/, so an edit needs no new installation.
 $(READY): requirements-dev.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "rlmd needs Python 3.11 or newer with venv; set PYTHON to one" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "rlmd needs Python 3.11 or newer; PYTHON=$(PYTHON) is not" >&2; exit 1; }
+	@$(or $(PYTHON),false) -c '$(FIT)' || { echo "rlmd needs Python 3.11 or newer$(if $(UV),, with venv and pip);" \
+		"set PYTHON to one$(if $(PYTHON), ($(PYTHON) is not))" >&2; exit 1; }
 ifneq ($(UV),)
 	$(UV) venv --quiet --allow-existing --no-python-downloads --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
