@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rlmd.ingest.globs import byte_view
 from rlmd.ingest.ignore import Rules, Scope
+from rlmd.ingest.tables import Sieve, Table
 from rlmd.values import SkipReason, WalkRules
 
 GIT_DIR = ".git"
@@ -46,17 +48,26 @@ class Belonging:
             **dict.fromkeys(rules.own, "ignored"),
             **dict.fromkeys(rules.deny, "secret"),
         }
-        self._asked = frozenset(asked)
+        self._always = {GIT_DIR, *(os.path.split(path)[1] for path in self._closed)}
+        self._sieves: dict[tuple[int, ...], tuple[list[Table], Sieve]] = {}
+        self.asked = frozenset(asked)
 
-    def is_asked(self, here: Directory, name: str) -> bool:
-        """Say whether the entry was asked for by name."""
-        return bool(self._asked) and here.path + name in self._asked
+    def doubtful(self, here: Directory, names: Sequence[str]) -> set[str]:
+        """Return those of *names* for which `left_out` has to be asked; the others belong."""
+        if self._only_included or not "".join(names).isascii():
+            return set(names)
+        tables = [*self._secret.tables(here.viewed), *self._globs.tables(here.viewed), *here.scope.tables()]
+        key = tuple(map(id, tables))
+        if key not in self._sieves:
+            self._sieves[key] = tables, Sieve(tables)
+        found = self._sieves[key][1].sift(names)
+        return found | self._always
 
     def left_out(self, here: Directory, name: str, *, is_dir: bool) -> SkipReason | None:
         """Return why an entry does not belong, or None; what was asked for by name belongs."""
         if reason := self.barred(here, name, is_dir=is_dir):
             return reason
-        if self.is_asked(here, name):
+        if self.asked and here.path + name in self.asked:
             return None
         viewed = byte_view(name)
         if self._globs:

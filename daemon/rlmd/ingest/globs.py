@@ -40,6 +40,7 @@ class Single:
 
 
 Token = str | Wild | Single
+ANY_DEPTH: list[Token] = [Wild.STAR, Wild.STAR]
 
 
 def byte_view(text: str) -> str:
@@ -203,11 +204,11 @@ def _one(token: Token) -> str:
     return token.regex if isinstance(token, Single) else re.escape(str(token))
 
 
-def path_regex(tokens: list[Token]) -> str:
-    """Return a regex that matches a whole relative path as *tokens* say."""
+def path_regex(parts: list[list[Token]]) -> str:
+    """Return a regex that matches a whole relative path, component by component, as *parts* say."""
     chunks: list[list[str]] = [[]]
-    for part in components(tokens):
-        if part == [Wild.STAR, Wild.STAR]:
+    for part in parts:
+        if part == ANY_DEPTH:
             chunks.append([])
         else:
             chunks[-1].append(component_regex(part))
@@ -219,3 +220,14 @@ def path_regex(tokens: list[Token]) -> str:
     for chunk in filter(None, middle):
         regex += f"(?>{_PATH_PART}?{chunk}/)"
     return regex + (_PATH_PART + last if chunks[-1] else ".+")
+
+
+def parent_regex(parts: list[list[Token]]) -> str:
+    """Return a regex that matches every directory in which a path like *parts* can lie; "" is the top."""
+    above = parts[:-1]
+    closed = len(above)
+    while closed and above[closed - 1] == ANY_DEPTH:
+        closed -= 1
+    if not closed:
+        return ".*"
+    return path_regex(above[:closed]) + ("" if closed == len(above) else "(?:/.*)?")

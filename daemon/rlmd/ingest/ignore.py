@@ -1,73 +1,19 @@
 """Ignore rules: what an ignore file says of an entry, and which of many files has the last word.
 
 Pure: texts come in, verdicts go out.  The rules are ripgrep's (its `ignore` crate), which are git's
-with `{a,b}` alternatives.  One file is compiled into look-ups by name, by extension and one regex,
-because a walk asks for every entry of a tree: most files of most trees never reach a regex.
+with `{a,b}` alternatives.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 
-from rlmd.ingest.globs import (
-    BadGlob,
-    Token,
-    Wild,
-    byte_view,
-    component_regex,
-    components,
-    expand_braces,
-    literal,
-    path_regex,
-    tokenize,
-)
+from rlmd.ingest.globs import BadGlob, Token, byte_view, components, expand_braces, parent_regex, tokenize
+from rlmd.ingest.tables import NO_MATCH, Table, any_of, is_name_glob
 
 _BLANKS = " \t\r\n\x0b\x0c"
-_NO_MATCH = -1
-
-
-@dataclass(slots=True)
-class _Table:
-    """Globs over one kind of text, each with its rank; the highest rank that matches counts."""
-
-    exact: dict[str, int] = field(default_factory=dict)
-    suffixes: dict[str, int] = field(default_factory=dict)
-    globs: list[tuple[str, int]] = field(default_factory=list)
-    regex: re.Pattern[str] | None = None
-    ranks: tuple[int, ...] = ()
-
-    def compile(self) -> _Table | None:
-        """Join the regexes, highest rank first, so that the first to match is the one; None if empty."""
-        if self.globs:
-            self.globs.sort(key=lambda glob: -glob[1])
-            self.regex = re.compile("|".join(f"({regex})" for regex, _ in self.globs), re.DOTALL)
-            self.ranks = tuple(rank for _, rank in self.globs)
-        return self if self.exact or self.suffixes or self.regex else None
-
-    def rank(self, text: str) -> int:
-        best = self.exact.get(text, _NO_MATCH)
-        if self.suffixes and (dot := text.rfind(".")) >= 0:
-            suffix = self.suffixes.get(text[dot:], _NO_MATCH)
-            best = max(best, suffix)
-        if self.regex is not None and (match := self.regex.fullmatch(text)):
-            glob = self.ranks[(match.lastindex or 1) - 1]
-            best = max(best, glob)
-        return best
-
-
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    """The globs that can match one type of entry, by what they look at."""
-
-    names: _Table | None
-    """The name, in any directory."""
-    own: _Table | None
-    """The name, in the ignore file's own directory."""
-    paths: _Table | None
-    """The path from the ignore file's directory."""
 
 
 class Rules:
@@ -78,8 +24,8 @@ class Rules:
     def __init__(self, lines: Iterable[str]) -> None:
         rules = [rule for line in lines if (rule := _parse(line)) is not None]
         self._negated = [rule.negated for rule in rules]
-        self._files = _compile([(r, i) for i, r in enumerate(rules) if not r.dir_only])
-        self._dirs = _compile([(r, i) for i, r in enumerate(rules)])
+        self._files = _Compiled((rule, rank) for rank, rule in enumerate(rules) if not rule.dir_only)
+        self._dirs = _Compiled((rule, rank) for rank, rule in enumerate(rules))
 
     def __bool__(self) -> bool:
         return bool(self._negated)
@@ -101,18 +47,52 @@ class Rules:
         *prefix* leads from the ignore file's directory to the entry's: empty or ending in a
         slash.  Both are byte views.
         """
-        tables = self._dirs if is_dir else self._files
-        best = _NO_MATCH if tables.names is None else tables.names.rank(name)
-        if tables.own is not None and not prefix:
-            best = max(best, tables.own.rank(name))
-        if tables.paths is not None:
-            best = max(best, tables.paths.rank(prefix + name))
-        return None if best == _NO_MATCH else not self._negated[best]
+        compiled = self._dirs if is_dir else self._files
+        best = compiled.names.rank(name)
+        if compiled.own and not prefix:
+            best = max(best, compiled.own.rank(name))
+        if compiled.paths:
+            best = max(best, compiled.paths.rank(prefix + name))
+        return None if best == NO_MATCH else not self._negated[best]
+
+    def tables(self, prefix: str) -> Iterator[Table]:
+        """Yield the tables whose globs can speak of names in the directory at *prefix*."""
+        compiled = self._dirs
+        if compiled.names:
+            yield compiled.names
+        if compiled.own and not prefix:
+            yield compiled.own
+        if compiled.parents is not None and compiled.parents.fullmatch(prefix[:-1]):
+            yield compiled.last_names
+
+
+class _Compiled:
+    """The globs that can match one type of entry, by what they look at."""
+
+    __slots__ = ("last_names", "names", "own", "parents", "paths")
+
+    def __init__(self, rules: Iterable[tuple[_Rule, int]]) -> None:
+        self.names = Table()  # over names in any directory
+        self.own = Table()  # over names in the ignore file's own directory
+        self.paths = Table()  # over paths from that directory
+        self.last_names = Table()  # the last components of these paths
+        parents = dict[str, None]()
+        for rule, rank in rules:
+            for parts in rule.globs:
+                if not rule.anchored or is_name_glob(parts):
+                    self.names.add_name(parts[-1], rank)
+                elif len(parts) == 1:
+                    self.own.add_name(parts[0], rank)
+                else:
+                    self.paths.add_path(parts, rank)
+                    self.last_names.add_name(parts[-1], rank)
+                    parents[parent_regex(parts)] = None
+        self.parents = any_of(parents) if parents else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    globs: list[list[Token]]
+    globs: list[list[list[Token]]]
     negated: bool
     dir_only: bool
     anchored: bool
@@ -139,41 +119,10 @@ def _parse(line: str) -> _Rule | None:
     if text.endswith("/**"):
         text += "/*"
     try:
-        globs = [tokenize(glob) for glob in expand_braces(text)]
+        globs = [components(tokenize(glob)) for glob in expand_braces(text)]
     except BadGlob:
         return None
     return _Rule(globs, negated, dir_only, anchored)
-
-
-def _compile(rules: list[tuple[_Rule, int]]) -> _Tables:
-    names, own, paths = _Table(), _Table(), _Table()
-    for rule, rank in rules:
-        for tokens in rule.globs:
-            parts = components(tokens)
-            if rule.anchored and parts[0] == [Wild.STAR, Wild.STAR] and not parts[2:]:
-                _add(names, parts[-1], rank)
-            elif len(parts) > 1:
-                text = literal(tokens)
-                if text is None:
-                    paths.globs.append((path_regex(tokens), rank))
-                else:
-                    paths.exact[text] = rank
-            else:
-                _add(own if rule.anchored else names, tokens, rank)
-    return _Tables(names.compile(), own.compile(), paths.compile())
-
-
-def _add(table: _Table, tokens: list[Token], rank: int) -> None:
-    """File a glob over names under the cheapest look-up that decides it."""
-    text = literal(tokens)
-    if text is not None:
-        table.exact[text] = rank
-        return
-    suffix = literal(tokens[1:]) if tokens[0] is Wild.STAR else None
-    if suffix is not None and suffix.startswith(".") and suffix.count(".") == 1:
-        table.suffixes[suffix] = rank
-    else:
-        table.globs.append((component_regex(tokens), rank))
 
 
 class Source(IntEnum):
@@ -215,6 +164,11 @@ class Scope:
         ]
         kept = [layer for layer in layers if inside or layer[0] < Source.GITIGNORE]
         return Scope(tuple(sorted(kept, key=lambda layer: layer[0])), inside)
+
+    def tables(self) -> Iterator[Table]:
+        """Yield the tables whose globs can speak of names in this directory."""
+        for _, rules, prefix in self.layers:
+            yield from rules.tables(prefix)
 
     def verdict(self, name: str, *, is_dir: bool) -> bool | None:
         """Say what the strongest rule that speaks of the entry says, as `Rules.verdict` does."""

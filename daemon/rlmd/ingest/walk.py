@@ -148,32 +148,37 @@ class _Walk:
                 if monotonic() >= self._deadline:
                     yield
         entries.sort(key=attrgetter("name"))
-        names = {entry.name for entry in entries}
+        names = [entry.name for entry in entries]
         here = here.scoped(self._ignore_files.extend(here.scope, here.absolute, names))
+        doubtful = self._belonging.doubtful(here, names)
         below: list[Directory] = []
         for start in range(0, len(entries), _SLICE):
-            self._sift(here, entries[start : start + _SLICE], below)
+            self._sift(here, entries[start : start + _SLICE], doubtful, below)
             if len(self._batch) >= _SLICE or monotonic() >= self._deadline:
                 yield
         self.pending += reversed(below)
 
-    def _sift(self, here: Directory, entries: list[os.DirEntry[str]], below: list[Directory]) -> None:
+    def _sift(
+        self, here: Directory, entries: list[os.DirEntry[str]], doubtful: set[str], below: list[Directory]
+    ) -> None:
         """Decide on each of *entries*; directories that belong go to *below*."""
         for entry in entries:
             name = entry.name
-            is_dir = entry.is_dir(follow_symlinks=False)
-            if reason := self._belonging.left_out(here, name, is_dir=is_dir):
-                self._skip(here, name, reason, is_dir=is_dir)
-            elif is_dir:
-                below.append(here.below(name))
-            elif entry.is_file(follow_symlinks=False):
+            if name in doubtful:
+                is_dir = entry.is_dir(follow_symlinks=False)
+                if reason := self._belonging.left_out(here, name, is_dir=is_dir):
+                    self._skip(here, name, reason, is_dir=is_dir)
+                    continue
+            if entry.is_file(follow_symlinks=False):
                 self._take(here, name)
+            elif entry.is_dir(follow_symlinks=False):
+                below.append(here.below(name))
             else:
                 self._skip_other(here, name, is_link=entry.is_symlink())
 
     def _take(self, here: Directory, name: str) -> None:
         path = here.path + name
-        if self._belonging.is_asked(here, name):
+        if self._belonging.asked and path in self._belonging.asked:
             if path in self._taken_by_name:
                 return
             self._taken_by_name.add(path)
