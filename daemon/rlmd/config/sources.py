@@ -24,8 +24,10 @@ class Source:
     places: Mapping[str, str]
 
     def place(self, name: str) -> str:
-        """Say where *name* is written, or its section, or at least in what."""
-        return self.places.get(name) or self.places.get(name.partition(".")[0]) or self.name
+        """Say where *name* is written, or its section, or the first key below it, or at least in what."""
+        section = name.partition(".")[0]
+        below = (place for key, place in self.places.items() if key.startswith(f"{section}."))
+        return self.places.get(name) or self.places.get(section) or next(below, self.name)
 
     def settings(self) -> Iterator[tuple[str, str, object]]:
         """Go through section, key and value of all that stands in a section."""
@@ -113,7 +115,6 @@ def _lines(text: str) -> dict[str, int]:
         else:
             continue
         lines.setdefault(name, number)
-        lines.setdefault(name.partition(".")[0], number)
     return lines
 
 
