@@ -15,7 +15,14 @@ wait in one call, `start_concurrent` each in a task of its own.  Whatever the ki
 answered exactly once.  Nobody here asks again for a caller: that is the caller's decision.
 """
 
-from rlmd.supervision.errors import ActorCrashed, ActorError, ActorStopped, AskCycle, RestartsExhausted
+from rlmd.supervision.errors import (
+    ActorCrashed,
+    ActorError,
+    ActorStopped,
+    AskCycle,
+    RestartsExhausted,
+    ungrouped,
+)
 from rlmd.supervision.mailbox import BatchHandler, Handler, Mailbox
 from rlmd.supervision.supervisor import Actor, ActorStats, BatchActor, Restart, Supervisor, open_supervisor
 
@@ -34,4 +41,5 @@ __all__ = [
     "RestartsExhausted",
     "Supervisor",
     "open_supervisor",
+    "ungrouped",
 ]

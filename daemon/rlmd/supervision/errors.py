@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import trio
 
 from rlmd.errors import RequestError
@@ -46,6 +49,18 @@ def lone(raised: BaseException) -> BaseException:
     while isinstance(raised, BaseExceptionGroup) and len(raised.exceptions) == 1:
         raised = raised.exceptions[0]
     return raised
+
+
+@contextmanager
+def ungrouped() -> Iterator[None]:
+    """Raise a lone exception of the block without the groups that nurseries put around it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raised = lone(group)
+        if raised is group:
+            raise
+        raise raised from raised.__cause__
 
 
 def verdict(crash: BaseException, actor: str) -> RequestError | ActorCrashed:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 import trio
 
-from rlmd.supervision.errors import RestartsExhausted, lone, part
+from rlmd.supervision.errors import RestartsExhausted, lone, part, ungrouped
 from rlmd.supervision.mailbox import BatchHandler, Envelope, Handler, Mailbox, Q, R
 from rlmd.supervision.serving import Ledger, serve_batches, serve_one_by_one, serve_side_by_side
 
@@ -124,16 +124,11 @@ async def open_supervisor(*, grace: float) -> AsyncIterator[Supervisor]:
 
     A lone error of an actor's first start, or RestartsExhausted, is raised without its groups.
     """
-    try:
+    with ungrouped():
         async with trio.open_nursery() as nursery:
             supervisor = Supervisor(nursery)
             yield supervisor
             await supervisor.drain(grace)
-    except BaseExceptionGroup as group:
-        raised = lone(group)
-        if raised is group:
-            raise
-        raise raised from raised.__cause__
 
 
 @dataclass(eq=False)

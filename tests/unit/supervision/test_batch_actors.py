@@ -175,7 +175,23 @@ async def test_a_batch_may_not_ask_anyone_who_waits_for_a_member_of_it(autojump_
         boxes["asker"] = await supervisor.start("asker", asker)
         boxes["batch"] = await supervisor.start_batch("batch", batch)
 
-        with pytest.raises(ActorCrashed) as caught:
-            await boxes["asker"].ask("loop")
+        async with trio.open_nursery() as callers:
+            for innocent in ("taken alone", "taken with the one below"):
+                callers.start_soon(collect, [], boxes["batch"], innocent)
+                await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(ActorCrashed) as caught:
+                await boxes["asker"].ask("loop")
 
         assert isinstance(caught.value.__cause__.__cause__, AskCycle)
+
+
+async def test_a_close_in_the_tick_of_an_ask_loses_nothing(autojump_clock):
+    ends = []
+    for _ in range(30):  # trio runs the two in either order
+        async with open_supervisor(grace=9) as supervisor:
+            box = await supervisor.start_batch("writer", committer([]))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(collect, ends, box, "a")
+                nursery.start_soon(box.close)
+
+    assert set(ends) == {"A", "ActorStopped"}
