@@ -112,7 +112,8 @@ class Roots(Section):
             "~/.config/microsoft-edge",
             "~/.config/vivaldi",
         ),
-        description="directories that stay closed to every tool, whatever else allows them",
+        description="directories that stay closed to every tool, whatever else allows them; a list of "
+        "your own replaces this one",
     )
 
 
@@ -142,7 +143,8 @@ class Privacy(Section):
             ".git-credentials",
             ".vault_pass*",
         ),
-        description="globs over names, or over paths below the root where they hold a slash",
+        description="globs over names, or over paths below the root where they hold a slash; a list of "
+        "your own replaces this one",
     )
 
 
