@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from rlmd.supervision import ActorCrashed, ActorStopped, Restart, RestartsExhausted, open_supervisor
-from unit.supervision.scripted import scripted
+from unit.supervision.scripted import collect, scripted
 
 
 async def crash(box):
@@ -141,3 +141,79 @@ async def test_a_crash_is_logged_once_with_its_actor_and_pause(autojump_clock, e
     assert event == {
         "event": "actor.crashed", "log_level": "error", "actor": "a", "crashes": 1, "pause_s": 0.1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["serial", "batch", "concurrent"])
+async def test_breaking_while_being_cancelled_does_not_escape_the_drain(autojump_clock, events, kind):
+    @asynccontextmanager
+    async def clumsy():
+        async def stumble():
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise OSError("while unwinding")
+
+        async def handle(_):
+            async with trio.open_nursery() as nursery:  # wraps a Cancelled and an OSError together
+                nursery.start_soon(stumble)
+                nursery.start_soon(trio.sleep_forever)
+
+        yield handle
+
+    ends = []
+    async with trio.open_nursery() as callers, open_supervisor(grace=4) as supervisor:
+        start = {
+            "serial": supervisor.start,
+            "batch": supervisor.start_batch,
+            "concurrent": supervisor.start_concurrent,
+        }[kind]
+        box = await start("a", clumsy)
+        callers.start_soon(collect, ends, box, "go")
+        await trio.testing.wait_all_tasks_blocked()
+
+    assert ends == ["ActorCrashed"]
+    assert trio.current_time() == 4
+    assert [event["log_level"] for event in events] == ["error"]
+
+
+async def test_a_failing_clean_up_ends_the_drain_and_is_logged(autojump_clock, events):
+    @asynccontextmanager
+    async def clumsy():
+        async def handle(request):
+            return request
+
+        yield handle
+        raise OSError("checkpoint failed")
+
+    async with open_supervisor(grace=4) as supervisor:
+        await supervisor.start("a", clumsy)
+
+    assert trio.current_time() == 0
+    assert [event["event"] for event in events] == ["actor.crashed"]
+
+
+@pytest.mark.parametrize("kind", ["serial", "concurrent"])
+async def test_an_interrupt_beside_a_crash_is_not_lost(autojump_clock, kind):
+    async def stumble():
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise OSError("while unwinding")
+
+    async def interrupt():
+        raise KeyboardInterrupt
+
+    @asynccontextmanager
+    async def interrupted():
+        async def handle(_):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stumble)
+                nursery.start_soon(interrupt)
+
+        yield handle
+
+    with pytest.raises(KeyboardInterrupt), trio.fail_after(1e6):  # noqa: PT012 - it leaves the tree
+        async with open_supervisor(grace=4) as supervisor:
+            start = supervisor.start if kind == "serial" else supervisor.start_concurrent
+            await (await start("a", interrupted)).tell("go")
+            await trio.sleep_forever()
