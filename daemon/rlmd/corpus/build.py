@@ -1,0 +1,206 @@
+"""The word index of one corpus, grown content by content for as long as somebody waits for it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from array import array
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import trio
+
+from rlmd.corpus.cuts import Style, style_of
+from rlmd.corpus.index import Content, Searcher
+from rlmd.corpus.roles import WEIGHTS, role
+from rlmd.corpus.snapshot import Snapshot
+from rlmd.corpus.text import PIECE_BYTES
+from rlmd.errors import Busy
+from rlmd.offload import Offload, OffloadError
+from rlmd.values import Progress, Report
+
+EXTEND = "rlmd.corpus.index:extend"
+BATCH_FILES = 512
+FEW_DEAD = 1000
+"""An index is begun anew when more contents in it are dead than this and than living."""
+
+Key = tuple[bytes, Style]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the contents of a snapshot stand to the index.
+
+    `row_of` has the first file of each content's number, -1 when it is not in the snapshot; `twins`
+    the further ones.  `missing` are the rows whose content is not indexed, most telling first.
+    """
+
+    row_of: array[int]
+    twins: dict[int, list[int]]
+    missing: list[int]
+
+    def rows(self, number: int) -> Sequence[int]:
+        """Return the rows of the files that hold content *number*."""
+        if number >= len(self.row_of) or self.row_of[number] < 0:
+            return ()
+        return (self.row_of[number], *self.twins.get(number, ()))
+
+
+class Builder:
+    """Owns one index directory; those who wait for the index build it in turns, a batch each.
+
+    What one of them indexed is there for all.
+    """
+
+    def __init__(self, directory: Path, offload: Offload, threads: trio.CapacityLimiter) -> None:
+        self._directory, self._offload, self._threads = directory, offload, threads
+        self._turn = trio.Lock()
+        self._users = 0
+        self._generation = 0
+        self._begin()
+
+    async def ready(
+        self, snapshot: Snapshot, report: Report, deadline_s: float | None
+    ) -> tuple[Searcher, Plan]:
+        """Index what of *snapshot* is not indexed yet, within *deadline_s* seconds and a batch.
+
+        The plan's `missing` is what could not be done in time or at all.  Cancelling abandons the
+        batch in hand.  Raises Busy where the disk is full.
+        """
+        deadline = trio.current_time() + (float("inf") if deadline_s is None else deadline_s)
+        plan = await self._plan(snapshot)
+        living = sum(row >= 0 for row in plan.row_of)
+        if not self._users and len(self._numbers) - living > max(FEW_DEAD, living):
+            shutil.rmtree(self._directory / str(self._generation), ignore_errors=True)
+            self._begin()
+            plan = await self._plan(snapshot)
+        self._users += 1
+        try:
+            if plan.missing:
+                await self._build(snapshot, deque(plan.missing), report, deadline)
+                plan = await self._plan(snapshot)
+            return await self._search_on(), plan
+        finally:
+            self._users -= 1
+
+    def _begin(self) -> None:
+        """Start from an empty index in a directory of its own."""
+        self._generation += 1
+        self._numbers: dict[Key, int] = {}
+        self._next = 0
+        self._begun: dict[Key, Content] = {}
+        self._refused: set[Key] = set()
+        self._searcher: Searcher | None = None
+        (self._directory / str(self._generation)).mkdir(mode=0o700, parents=True)
+
+    async def _plan(self, snapshot: Snapshot) -> Plan:
+        return await trio.to_thread.run_sync(
+            _plan, snapshot, self._numbers, self._next, limiter=self._threads, abandon_on_cancel=True
+        )
+
+    async def _search_on(self) -> Searcher:
+        if self._searcher is None:
+            place = str(self._directory / str(self._generation))
+            self._searcher = await trio.to_thread.run_sync(Searcher, place, limiter=self._threads)
+        return self._searcher
+
+    async def _build(self, snapshot: Snapshot, rows: deque[int], report: Report, deadline: float) -> None:
+        total = left = sum(snapshot.files.span_at(row).length for row in rows)
+        while rows:
+            with trio.move_on_at(deadline) as waiting:
+                await self._turn.acquire()
+            if waiting.cancelled_caught:
+                return
+            try:
+                if trio.current_time() >= deadline:
+                    return
+                batch, passed_bytes = self._next_batch(snapshot, rows)
+                if batch:
+                    await self._index(snapshot, batch)
+            finally:
+                self._turn.release()
+            left -= passed_bytes
+            report(Progress("index", total - left, total, "bytes"))
+
+    def _next_batch(self, snapshot: Snapshot, rows: deque[int]) -> tuple[dict[Key, Content], int]:
+        """Take from the front of *rows* what makes one call of the worker, and its bytes.
+
+        Contents that somebody else has indexed meanwhile are passed over.  A content longer than a
+        piece goes alone, and its row stays until its last piece.
+        """
+        files, batch, size, passed = snapshot.files, dict[Key, Content](), 0, 0
+        while rows and len(batch) < BATCH_FILES:
+            key, span = _key(snapshot, rows[0]), files.span_at(rows[0])
+            if key in self._numbers or key in self._refused:
+                rows.popleft()
+                passed += span.length
+                continue
+            content = self._begun.get(key) or self._numbered(
+                Content(0, span, files.encoding_at(rows[0]), key[1])
+            )
+            rest = span.length - content.at
+            if batch and size + rest > PIECE_BYTES:
+                break
+            batch[key] = content
+            if rest > PIECE_BYTES:
+                return batch, passed + PIECE_BYTES
+            rows.popleft()
+            size += rest
+        return batch, passed + size
+
+    def _numbered(self, content: Content) -> Content:
+        """Give *content*, from its beginning, a number that was never used."""
+        self._next += 1
+        return content._replace(number=self._next - 1, at=0, line=0)
+
+    async def _index(self, snapshot: Snapshot, batch: dict[Key, Content]) -> None:
+        """Index *batch*; a content that the worker cannot bear is given up, the others are not."""
+        self._searcher = None
+        for key in batch:
+            self._begun.pop(key, None)
+        place = str(self._directory / str(self._generation))
+        try:
+            reached = await self._offload.call(EXTEND, place, snapshot.pack.path, list(batch.values()))
+        except OffloadError:
+            if len(batch) == 1:
+                self._refused.update(batch)
+                return
+            renewed = [(key, self._numbered(content)) for key, content in batch.items()]
+            for half in (renewed[: len(renewed) // 2], renewed[len(renewed) // 2 :]):
+                await self._index(snapshot, dict(half))
+            return
+        except (OSError, ValueError) as failed:  # tantivy raises ValueError whatever went wrong below it
+            if os.strerror(errno.ENOSPC) not in str(failed):
+                raise
+            raise Busy(f"The disk under {place} is full.", "Free space there, then ask again.") from failed
+        (key, last), (at, line) = list(batch.items())[-1], cast("tuple[int, int]", reached)
+        self._numbers.update((key, content.number) for key, content in batch.items())
+        if at < last.span.length:
+            del self._numbers[key]
+            self._begun[key] = last._replace(at=at, line=line)
+
+
+def _key(snapshot: Snapshot, row: int) -> Key:
+    return snapshot.files.hash_at(row), style_of(snapshot.files.paths[row])
+
+
+def _plan(snapshot: Snapshot, numbers: dict[Key, int], count: int) -> Plan:
+    """Hold every file against *numbers*, all of which are below *count*; runs in a thread."""
+    row_of = array("q", [-1]) * count
+    twins: dict[int, list[int]] = {}
+    missing: dict[Key, int] = {}
+    for row in range(len(snapshot.files)):
+        key = _key(snapshot, row)
+        number = numbers.get(key)
+        if number is None:
+            missing.setdefault(key, row)
+        elif number < count and row_of[number] < 0:
+            row_of[number] = row
+        elif number < count:
+            twins.setdefault(number, []).append(row)
+    weigh, paths = WEIGHTS["code"], snapshot.files.paths
+    return Plan(row_of, twins, sorted(missing.values(), key=lambda row: (-weigh[role(paths[row])], row)))

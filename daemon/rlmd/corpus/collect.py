@@ -1,0 +1,338 @@
+"""One refresh of a tree: walk, stat, read what changed, count what is new, and take a snapshot.
+
+A file is read again unless device, inode, size, mtime and ctime are what they were and the file had
+been left alone for a while when it was read: one that changes within the clock's grain of being
+read keeps its stamps (git's "racily clean" files).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from rlmd.corpus.pack import Pack
+from rlmd.corpus.snapshot import Entry, Files, Snapshot, Tree, take
+from rlmd.errors import TooLarge
+from rlmd.requests import Count, Read, Walk
+from rlmd.supervision import Mailbox
+from rlmd.values import FileRef, FileStat, Progress, ReadFile, Report, Skip, SkipTally, TokenEncoding
+
+READ_FILES, READ_BYTES = 64, 512 << 10
+COUNT_FILES, COUNT_BYTES = 256, 2 << 20
+GRAIN_NS = 2_000_000_000
+"""The coarsest clock of a file system in use (FAT)."""
+LARGEST_NAMED = 3
+LASTING = frozenset({"binary", "too_large"})
+"""Reasons to skip that hold until the file changes."""
+NO_STAT = FileStat(0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one corpus may hold, and how many batches of it are read at a time."""
+
+    max_files: int
+    max_bytes: int
+    reading: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The actors that a collection asks, and the threads it stats files in."""
+
+    walker: Mailbox[Walk, SkipTally]
+    readers: Mailbox[Read, list[ReadFile | Skip]]
+    counter: Mailbox[Count, list[int]]
+    encoding: TokenEncoding
+    stats: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(2))
+
+
+class Stamps:
+    """What the files of a snapshot looked like from outside when they were read."""
+
+    __slots__ = ("_columns", "_settled")
+
+    def __init__(self, stats: Sequence[FileStat], settled: Iterable[bool]) -> None:
+        self._columns = (
+            array("Q", [stat.device for stat in stats]),
+            array("Q", [stat.inode for stat in stats]),
+            array("q", [stat.size_bytes for stat in stats]),
+            array("q", [stat.mtime_ns for stat in stats]),
+            array("q", [stat.ctime_ns for stat in stats]),
+        )
+        self._settled = bytes(settled)
+
+    def hold(self, row: int, stat: os.stat_result) -> bool:
+        """Return whether the file at *row* is certainly the one that was read."""
+        device, inode, size, mtime, ctime = self._columns
+        return (
+            self._settled[row] == 1
+            and mtime[row] == stat.st_mtime_ns
+            and ctime[row] == stat.st_ctime_ns
+            and size[row] == stat.st_size
+            and inode[row] == stat.st_ino
+            and device[row] == stat.st_dev
+        )
+
+    def at(self, row: int) -> FileStat:
+        """Return the stamps of the file at *row*."""
+        device, inode, size, mtime, ctime = self._columns
+        return FileStat(device[row], inode[row], size[row], mtime[row], ctime[row])
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A snapshot and what tells whether its files have changed since.
+
+    `refused` are files that were read and are no text, or too much of it, as they were then.
+    """
+
+    snapshot: Snapshot
+    stamps: Stamps
+    refused: Mapping[str, tuple[FileStat, Skip]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _File:
+    """A file on its way into the snapshot."""
+
+    entry: Entry
+    stat: FileStat
+    settled: bool
+
+
+async def collect(
+    source: Tree,
+    known: Known | None,
+    sources: Sources,
+    pack: Pack,
+    counts: dict[str, int],
+    limits: Limits,
+    report: Report,
+) -> Known:
+    """Return what *source* holds now; the snapshot of *known* itself when nothing differs.
+
+    Everything that was written before the call is seen.  *counts* remembers the tokens of contents
+    by hash and is added to.  Raises TooLarge naming the largest directories, and whatever the
+    actors raise.  Cancelling leaves nothing but contents in the pack.
+    """
+    run = _Collection(source, known, sources, pack, counts, limits, report)
+    await run.walk()
+    await run.read()
+    return await trio.to_thread.run_sync(run.finish, limiter=sources.stats)
+
+
+class _Collection:
+    """The state of one refresh."""
+
+    def __init__(
+        self,
+        source: Tree,
+        known: Known | None,
+        sources: Sources,
+        pack: Pack,
+        counts: dict[str, int],
+        limits: Limits,
+        report: Report,
+    ) -> None:
+        self._source, self._known, self._sources = source, known, sources
+        self._pack, self._counts, self._limits, self._report = pack, counts, limits, report
+        self._kept: list[int] = []
+        self._changed: list[tuple[FileRef, FileStat]] = []
+        self._refused: dict[str, tuple[FileStat, Skip]] = {}
+        self._read: list[_File] = []
+        self._skipped: list[Skip] = []
+        self._tally = SkipTally()
+        self._sizes: Counter[str] = Counter()
+        self._bytes = 0
+        self._counted = 0
+        self._asked: set[str] = set()
+
+    async def walk(self) -> None:
+        """Find the files, and tell the changed from the others."""
+        out, found = trio.open_memory_channel[list[FileRef]](4)
+        async with trio.open_nursery() as nursery, found:
+            nursery.start_soon(self._ask_walker, out)
+            async for batch in found:
+                await trio.to_thread.run_sync(
+                    self._compare, batch, limiter=self._sources.stats, abandon_on_cancel=True
+                )
+                files = len(self._kept) + len(self._changed) + len(self._refused)
+                self._report(Progress("walk", files))
+                if files > self._limits.max_files:
+                    raise self._too_large(
+                        f"more than {self._limits.max_files} files", Counter(self._top_dirs())
+                    )
+
+    async def _ask_walker(self, out: trio.MemorySendChannel[list[FileRef]]) -> None:
+        async with out:
+            request = Walk(self._source.root, self._source.targets, self._source.rules, out)
+            self._tally = await self._sources.walker.ask(request)
+
+    def _compare(self, batch: list[FileRef]) -> None:
+        """Stat each of *batch*; runs in a thread, one batch at a time."""
+        for ref in batch:
+            try:
+                stat = os.stat(ref.absolute)
+            except OSError:
+                self._changed.append((ref, NO_STAT))  # the reader finds out why and says so
+                continue
+            row = None
+            if self._known is not None:
+                row = self._known.snapshot.files.row(self._name(ref.path))
+            if row is not None and self._known is not None and self._known.stamps.hold(row, stat):
+                self._kept.append(row)
+            else:
+                self._sort_out(
+                    ref, FileStat(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+                )
+
+    def _sort_out(self, ref: FileRef, stat: FileStat) -> None:
+        """Have *ref* read, unless it was refused before and is still the same."""
+        before = self._known.refused.get(ref.path) if self._known is not None else None
+        if before is not None and before[0] == stat:
+            self._refused[ref.path] = before
+            self._skipped.append(before[1])
+        else:
+            self._changed.append((ref, stat))
+
+    def _name(self, path: str) -> str:
+        return path if self._source.alias is None else self._source.alias
+
+    async def read(self) -> None:
+        """Read what changed and count what is new, side by side."""
+        if self._known is not None:
+            self._bytes = sum(self._known.snapshot.files.span_at(row).length for row in self._kept)
+        batches = _batches(self._changed)
+        total = sum(stat.size_bytes for _, stat in self._changed)
+        out, uncounted = trio.open_memory_channel[ReadFile](COUNT_FILES)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._count, uncounted, total)
+            async with out, trio.open_nursery() as reading:
+                for _ in range(self._limits.reading):
+                    reading.start_soon(self._read_batches, batches, out, total)
+
+    async def _read_batches(
+        self,
+        batches: Iterator[list[tuple[FileRef, FileStat]]],
+        out: trio.MemorySendChannel[ReadFile],
+        total: int,
+    ) -> None:
+        for batch in batches:
+            began = time.time_ns()
+            answers = await self._sources.readers.ask(Read([ref for ref, _ in batch], self._pack))
+            for (ref, stat), answer in zip(batch, answers, strict=True):
+                if isinstance(answer, Skip):
+                    self._skipped.append(answer)
+                    if answer.reason in LASTING and _settled(stat, began):
+                        self._refused[ref.path] = (stat, answer)
+                    continue
+                self._take(answer, began)
+                if answer.sha256 not in self._counts and answer.sha256 not in self._asked:
+                    self._asked.add(answer.sha256)
+                    await out.send(answer)
+            self._report(Progress("read", min(self._bytes, total), total, "bytes"))
+
+    def _take(self, file: ReadFile, began_ns: int) -> None:
+        self._bytes += file.span.length
+        self._sizes[_top(file.path)] += file.span.length
+        if self._bytes > self._limits.max_bytes:
+            raise self._too_large(f"more than {self._limits.max_bytes} bytes of text", self._sizes)
+        settled = _settled(file.stat, began_ns)
+        entry = Entry(self._name(file.path), file.sha256, file.span, 0, file.encoding)
+        self._read.append(_File(entry, file.stat, settled))
+
+    async def _count(self, uncounted: trio.MemoryReceiveChannel[ReadFile], total: int) -> None:
+        async for first in uncounted:
+            batch, size = [first], first.span.length
+            while len(batch) < COUNT_FILES and size < COUNT_BYTES:
+                try:
+                    batch.append(uncounted.receive_nowait())
+                except (trio.WouldBlock, trio.EndOfChannel):
+                    break
+                size += batch[-1].span.length
+            items = [(file.span, file.encoding) for file in batch]
+            counts = await self._sources.counter.ask(Count(self._pack.path, items, self._sources.encoding))
+            self._counts.update(zip((file.sha256 for file in batch), counts, strict=True))
+            self._counted += size
+            self._report(Progress("count", self._counted, max(total, self._counted), "bytes"))
+
+    def finish(self) -> Known:
+        """Put kept and read files together; runs in a thread."""
+        files = self._read
+        for file in files:
+            file.entry = Entry(
+                file.entry.path,
+                file.entry.sha256,
+                file.entry.span,
+                self._counts[file.entry.sha256],
+                file.entry.encoding,
+            )
+        if self._known is not None:
+            old = self._known
+            files.extend(_File(old.snapshot.files[row], old.stamps.at(row), True) for row in self._kept)
+        files.sort(key=lambda file: file.entry.path)
+        for skip in sorted(self._skipped, key=lambda skip: skip.path):
+            self._tally.add(skip)
+        stamps = Stamps([file.stat for file in files], (file.settled for file in files))
+        snapshot = take(
+            self._source,
+            Files(file.entry for file in files),
+            self._tally,
+            encoding=self._sources.encoding,
+            pack=self._pack,
+        )
+        if self._known is not None and _same(self._known.snapshot, snapshot):
+            snapshot = self._known.snapshot
+        return Known(snapshot, stamps, self._refused)
+
+    def _top_dirs(self) -> Iterator[str]:
+        yield from (_top(ref.path) for ref, _ in self._changed)
+        if self._known is not None:
+            yield from (_top(self._known.snapshot.files.paths[row]) for row in self._kept)
+
+    def _too_large(self, what: str, sizes: Counter[str]) -> TooLarge:
+        largest = ", ".join(name for name, _ in sizes.most_common(LARGEST_NAMED))
+        return TooLarge(
+            f"{self._source.root} holds {what}.",
+            f"Largest so far: {largest}. Ask about a part of it, exclude some, or raise ingest.max_files "
+            "and ingest.max_bytes.",
+        )
+
+
+def _same(old: Snapshot, new: Snapshot) -> bool:
+    """Return whether nothing that a snapshot tells has changed."""
+    return (
+        old.id == new.id
+        and old.skipped == new.skipped
+        and all(old.files.encoding_at(row) == new.files.encoding_at(row) for row in range(len(old.files)))
+    )
+
+
+def _settled(stat: FileStat, began_ns: int) -> bool:
+    """Return whether a later change of the file would show in its stamps."""
+    return max(stat.mtime_ns, stat.ctime_ns) < began_ns - GRAIN_NS
+
+
+def _top(path: str) -> str:
+    """Return the directory that a file counts for: the first two levels of its path."""
+    return "/".join(path.split("/")[:-1][:2]) or "."
+
+
+def _batches(files: list[tuple[FileRef, FileStat]]) -> Iterator[list[tuple[FileRef, FileStat]]]:
+    batch: list[tuple[FileRef, FileStat]] = []
+    size = 0
+    for ref, stat in files:
+        if batch and (len(batch) == READ_FILES or size + stat.size_bytes > READ_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append((ref, stat))
+        size += stat.size_bytes
+    if batch:
+        yield batch

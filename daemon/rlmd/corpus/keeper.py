@@ -1,0 +1,276 @@
+"""Hands out snapshots of trees and searches in them: the actor `corpus_keeper`.
+
+For each tree one refresh runs at a time.  Whoever asks while one is under way waits for the next,
+which all that came meanwhile share: so each sees what was written before it asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from rlmd.corpus.build import Builder
+from rlmd.corpus.collect import Known, Limits, Sources, Stamps, collect
+from rlmd.corpus.flight import Flight
+from rlmd.corpus.index import stemmer
+from rlmd.corpus.pack import Pack
+from rlmd.corpus.rank import PathWords
+from rlmd.corpus.scratch import open_scratch
+from rlmd.corpus.search import Ranked, search
+from rlmd.corpus.snapshot import Entry, Files, Snapshot, Source, Text, Tree, take
+from rlmd.errors import BadArgument, NotFound, RequestError, TooLarge
+from rlmd.offload import Offload
+from rlmd.requests import Count
+from rlmd.supervision import Actor, Handler
+from rlmd.values import Kind, Report, SkipTally, WalkRules, ignore_progress
+
+THREADS = 4
+NO_RULES = WalkRules()
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """Take a snapshot of *targets* below *root*, of the root itself without any; answered with `Snapshot`.
+
+    `root` is absolute and free of symlinks, targets are absolute or relative to it.  What was
+    written before the request is in it; it is the last one itself when nothing has changed.
+    """
+
+    root: str
+    targets: tuple[str, ...] = ()
+    rules: WalkRules = NO_RULES
+    report: Report = ignore_progress
+
+
+@dataclass(frozen=True, slots=True)
+class CollectFile:
+    """Take a snapshot of the one file at *absolute*, called *name* in it; answered with `Snapshot`.
+
+    Raises NotFound, BadArgument or TooLarge for a file that a walk would have skipped.
+    """
+
+    absolute: str
+    name: str
+    rules: WalkRules = NO_RULES
+    report: Report = ignore_progress
+
+
+@dataclass(frozen=True, slots=True)
+class CollectText:
+    """Take a snapshot of *text* as the one file *name*; answered with `Snapshot`."""
+
+    text: str
+    name: str = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Find at least *limit* passages of *snapshot* that answer *question*; answered with `Ranked`.
+
+    Indexes first what is not indexed yet, for *deadline_s* seconds at most and a batch; what is not
+    done by then is named in the answer.
+    """
+
+    snapshot: Snapshot
+    question: str
+    kind: Kind = "code"
+    limit: int = 20
+    report: Report = ignore_progress
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Name the snapshots that are held, most lately used last; answered with `list[Snapshot]`."""
+
+
+Request = Collect | CollectFile | CollectText | Search | Kept
+Answer = Snapshot | Ranked | list[Snapshot]
+
+
+def corpus_keeper(
+    sources: Sources, offload: Offload, cache: Path, *, limits: Limits, snapshots: int = 8
+) -> Actor[Request, Answer]:
+    """Make the actor; start it as a concurrent one.
+
+    Its contents and indexes lie in a directory of its own below *cache*.  At most *snapshots*
+    corpora are kept, the least recently used go first, never one that somebody waits for.
+    Cancelling the last who waits for a refresh or an index stops it within 100 ms.
+    """
+
+    @asynccontextmanager
+    async def keeper() -> AsyncIterator[Handler[Request, Answer]]:
+        with open_scratch(cache) as scratch:
+            pack = Pack(str(scratch / "pack"))
+            try:
+                async with trio.open_nursery() as refreshes:
+                    keep = _Keeper(sources, offload, scratch, pack, refreshes, limits, snapshots)
+                    yield keep.answer
+                    refreshes.cancel_scope.cancel()
+            finally:
+                pack.close()
+
+    return keeper
+
+
+class _Line:
+    """One corpus over time: its last snapshot, the refreshes of it, its index."""
+
+    def __init__(self, directory: Path, offload: Offload, threads: trio.CapacityLimiter) -> None:
+        self.directory = directory
+        self.builder = Builder(directory, offload, threads)
+        self.users = 0
+        self.known: Known | None = None
+        self.running: Flight[Known] | None = None
+        self.next: Flight[Known] | None = None
+        self.path_words: tuple[tuple[str, ...], PathWords] | None = None
+
+
+class _Keeper:
+    """The state behind the actor."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        offload: Offload,
+        scratch: Path,
+        pack: Pack,
+        refreshes: trio.Nursery,
+        limits: Limits,
+        snapshots: int,
+    ) -> None:
+        self._sources, self._offload, self._scratch = sources, offload, scratch
+        self._pack, self._refreshes, self._limits, self._most = pack, refreshes, limits, snapshots
+        self._threads = trio.CapacityLimiter(THREADS)
+        self._counts: dict[str, int] = {}
+        self._lines: OrderedDict[Source, _Line] = OrderedDict()
+        self._made = 0
+        self._stem = stemmer()
+
+    async def answer(self, request: Request) -> Answer:
+        match request:
+            case Collect(root, targets, rules, report):
+                return await self._collect(Tree(root, targets, rules), report)
+            case CollectFile(absolute, name, rules, report):
+                source = Tree(str(Path(absolute).parent), (absolute,), rules, alias=name)
+                return _one_file(await self._collect(source, report), absolute)
+            case CollectText():
+                return await self._take_text(request)
+            case Search():
+                return await self._search(request)
+            case Kept():
+                return [line.known.snapshot for line in self._lines.values() if line.known is not None]
+
+    async def _collect(self, source: Tree, report: Report) -> Snapshot:
+        with self._using(source) as line:
+            known = await self._join(source, line).wait(report)
+        return known.snapshot
+
+    def _join(self, source: Tree, line: _Line) -> Flight[Known]:
+        """Return a refresh that has not begun yet, or has begun just now."""
+        if line.next is None or line.next.abandoned:
+            line.next = Flight(partial(self._refresh, source, line))
+            if line.running is None:
+                self._refreshes.start_soon(self._fly, line)
+        return line.next
+
+    async def _fly(self, line: _Line) -> None:
+        """Run the refreshes of *line*, one after another, until nobody wants a further one."""
+        while line.next is not None:
+            line.running, line.next = line.next, None
+            await line.running.run()
+            line.running = None
+
+    async def _refresh(self, source: Tree, line: _Line, report: Report) -> Known:
+        line.known = await collect(
+            source, line.known, self._sources, self._pack, self._counts, self._limits, report
+        )
+        return line.known
+
+    async def _take_text(self, request: CollectText) -> Snapshot:
+        data = request.text.encode("utf-8", "replace")
+        sha256 = hashlib.sha256(data).hexdigest()
+        source = Text(request.name, sha256)
+        with self._using(source) as line:
+            if line.known is None:
+                span = await trio.to_thread.run_sync(self._pack.add, sha256, data, limiter=self._threads)
+                if sha256 not in self._counts:
+                    count = Count(self._pack.path, [(span, "utf-8")], self._sources.encoding)
+                    (self._counts[sha256],) = await self._sources.counter.ask(count)
+                files = Files([Entry(request.name, sha256, span, self._counts[sha256], "utf-8")])
+                snapshot = take(source, files, SkipTally(), encoding=self._sources.encoding, pack=self._pack)
+                line.known = Known(snapshot, Stamps((), ()))
+            return line.known.snapshot
+
+    async def _search(self, request: Search) -> Ranked:
+        snapshot = request.snapshot
+        with self._using(snapshot.source) as line:
+            searcher, plan = await line.builder.ready(snapshot, request.report, request.deadline_s)
+            path_words = await self._path_words(line, snapshot)
+            return await trio.to_thread.run_sync(
+                search,
+                snapshot,
+                searcher,
+                plan,
+                path_words,
+                self._stem,
+                request.question,
+                request.kind,
+                request.limit,
+                limiter=self._threads,
+                abandon_on_cancel=True,
+            )
+
+    async def _path_words(self, line: _Line, snapshot: Snapshot) -> PathWords:
+        paths = snapshot.files.paths
+        if line.path_words is None or line.path_words[0] != paths:
+            words = await trio.to_thread.run_sync(
+                PathWords, paths, self._stem, limiter=self._threads, abandon_on_cancel=True
+            )
+            line.path_words = (paths, words)
+        return line.path_words[1]
+
+    @contextmanager
+    def _using(self, source: Source) -> Iterator[_Line]:
+        """Keep the line of *source* for the length of the block, as the one used last."""
+        line = self._lines.get(source)
+        if line is None:
+            self._made += 1
+            line = _Line(self._scratch / f"index-{self._made}", self._offload, self._threads)
+            self._lines[source] = line
+        self._lines.move_to_end(source)
+        line.users += 1
+        try:
+            yield line
+        finally:
+            line.users -= 1
+            self._evict()
+
+    def _evict(self) -> None:
+        idle = [source for source, line in self._lines.items() if not line.users]
+        for source in idle[: max(0, len(self._lines) - self._most)]:
+            gone = self._lines.pop(source).directory
+            self._refreshes.start_soon(_remove, gone)
+
+
+async def _remove(directory: Path) -> None:
+    await trio.to_thread.run_sync(partial(shutil.rmtree, directory, ignore_errors=True))
+
+
+def _one_file(snapshot: Snapshot, absolute: str) -> Snapshot:
+    """Return *snapshot* if it has its file, or raise why it has not."""
+    if len(snapshot.files):
+        return snapshot
+    reason = next(iter(snapshot.skipped.by_reason), "vanished")
+    refusals: dict[str, type[RequestError]] = {"vanished": NotFound, "too_large": TooLarge}
+    raise refusals.get(reason, BadArgument)(
+        f"{absolute} cannot be asked about: {reason}.", "Name a readable text file."
+    )

@@ -1,0 +1,138 @@
+"""A question put to the index of a snapshot: the passages that answer it, however little matches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rlmd.corpus.build import Plan
+from rlmd.corpus.cuts import cut, lines_of, style_of
+from rlmd.corpus.index import Searcher
+from rlmd.corpus.rank import Hit, PathWords, diversify, front_first, rank
+from rlmd.corpus.roles import WEIGHTS, role
+from rlmd.corpus.snapshot import Entry, Snapshot
+from rlmd.corpus.text import decode
+from rlmd.corpus.words import Stem, wanted
+from rlmd.values import Kind, Passage, Span
+
+CUTS_LOOKED_AT = 1000
+MOST_LOOKED_AT = 16_000
+PER_FILE, LEAST_FILES = 3, 10
+FRONT_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A passage of the file *entry*; it was cut from the bytes from *at* on, which begin on line *line*.
+
+    Lines here are counted from 0, unlike the passage's own.
+    """
+
+    passage: Passage
+    entry: Entry
+    at: int = 0
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """What a search found, best first.
+
+    `terms` are the stems of the question's words and how often each was asked for.  `unindexed` are
+    the files that were not searched, for lack of time or because they cannot be indexed.
+    """
+
+    found: list[Found]
+    terms: Mapping[str, int]
+    unindexed: list[Entry]
+
+    @property
+    def passages(self) -> list[Passage]:
+        """The passages alone, best first."""
+        return [found.passage for found in self.found]
+
+
+def search(
+    snapshot: Snapshot,
+    searcher: Searcher,
+    plan: Plan,
+    path_words: PathWords,
+    stem: Stem,
+    question: str,
+    kind: Kind,
+    limit: int,
+) -> Ranked:
+    """Rank the cuts of *snapshot* for *question*; blocks for some milliseconds, a thread's work.
+
+    At least *limit* passages of at least 10 files where the snapshot has them, at most 3 of one file
+    unless it is the only one.  What no word of the question reaches comes last, with score 0.
+    """
+    weights, paths = WEIGHTS[kind], snapshot.files.paths
+    terms = wanted(question, stem)
+    share = path_words.weigh(terms)
+
+    def weight(row: int) -> float:
+        return weights[role(paths[row])]
+
+    ranked = rank(_living(searcher, plan, terms), plan.rows, weight, lambda row: share(paths[row]))
+    per_file = PER_FILE if len(snapshot.files) > 1 else limit
+    taken = diversify(ranked, limit=limit, per_file=per_file, least_files=LEAST_FILES)
+    found = [_found(snapshot, score, row, hit, searcher.within(hit)) for score, row, hit in taken]
+    if len(found) < limit or len({row for _, row, _ in taken}) < LEAST_FILES:
+        found += _fill(snapshot, found, front_first(paths, weight), limit=limit, per_file=per_file)
+    return Ranked(found, terms, [snapshot.files[row] for row in plan.missing])
+
+
+def _living(searcher: Searcher, plan: Plan, terms: Counter[str]) -> list[Hit]:
+    """Look at more hits where many belong to contents that the snapshot does not hold."""
+    most = CUTS_LOOKED_AT
+    while True:
+        hits = searcher.search(terms, most)
+        living = [hit for hit in hits if plan.rows(hit.number)]
+        if len(hits) < most or len(living) >= CUTS_LOOKED_AT // 2 or most >= MOST_LOOKED_AT:
+            return living[:CUTS_LOOKED_AT]
+        most *= 4
+
+
+def _found(snapshot: Snapshot, score: float, row: int, hit: Hit, within: tuple[str, ...]) -> Found:
+    passage = Passage(snapshot.files.paths[row], hit.start + 1, hit.stop, score, within)
+    return Found(passage, snapshot.files[row], hit.at, hit.line)
+
+
+def _fill(
+    snapshot: Snapshot, found: Sequence[Found], rows: Sequence[int], *, limit: int, per_file: int
+) -> Iterator[Found]:
+    """Yield further passages with score 0 until *found* is long and broad enough.
+
+    First the fronts of files that are not there yet, then more of their cuts, in the order of *rows*.
+    """
+    taken = Counter(each.passage.path for each in found)
+    seen = {(each.passage.path, each.passage.start_line) for each in found}
+    total = len(found)
+    for most in range(1, per_file + 1):
+        for row in rows:
+            if total >= limit and len(taken) >= min(LEAST_FILES, len(rows)):
+                return
+            entry = snapshot.files[row]
+            if taken[entry.path] >= most or (total >= limit and taken[entry.path]):
+                continue
+            fresh = (each for each in _front(snapshot, entry) if (entry.path, each.start_line) not in seen)
+            if (passage := next(fresh, None)) is not None:
+                seen.add((passage.path, passage.start_line))
+                taken[entry.path] += 1
+                total += 1
+                yield Found(passage, entry)
+            elif not taken[entry.path]:
+                del taken[entry.path]
+
+
+def _front(snapshot: Snapshot, entry: Entry) -> Iterator[Passage]:
+    """Yield the cuts of the file's first FRONT_BYTES."""
+    length = min(entry.span.length, FRONT_BYTES)
+    lines = lines_of(decode(snapshot.pack.read(Span(entry.span.offset, length)), entry.encoding))
+    cuts = cut(lines, style_of(entry.path))
+    if length < entry.span.length and len(cuts) > 1:
+        cuts.pop()  # it may go on beyond what was read
+    for each in cuts:
+        yield Passage(entry.path, each.start + 1, each.stop, 0.0, each.within)

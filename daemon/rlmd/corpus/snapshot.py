@@ -1,0 +1,152 @@
+"""What a corpus held at one moment: paths, content hashes and where the contents lie.
+
+A snapshot never changes and costs some 65 bytes a file beside the paths; entries are made when
+they are looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import get_args
+
+from rlmd.corpus.pack import Pack
+from rlmd.values import SkipTally, Span, TextEncoding, WalkRules
+
+_ENCODINGS: tuple[TextEncoding, ...] = get_args(TextEncoding)
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Files below a root, as `Collect` names them; `alias` renames the one file of `CollectFile`."""
+
+    root: str
+    targets: tuple[str, ...]
+    rules: WalkRules
+    alias: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text that came with its question."""
+
+    name: str
+    sha256: str
+
+
+Source = Tree | Text
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a snapshot."""
+
+    path: str
+    sha256: str
+    span: Span
+    tokens: int
+    encoding: TextEncoding
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the content that was read."""
+        return self.span.length
+
+
+class Files:
+    """The entries of a snapshot in the order of their paths, kept in columns."""
+
+    __slots__ = ("_encodings", "_hashes", "_lengths", "_offsets", "_tokens", "paths")
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        ordered = sorted(entries, key=lambda entry: entry.path)
+        self.paths = tuple(entry.path for entry in ordered)
+        self._hashes = b"".join(bytes.fromhex(entry.sha256) for entry in ordered)
+        self._offsets = array("q", [entry.span.offset for entry in ordered])
+        self._lengths = array("q", [entry.span.length for entry in ordered])
+        self._tokens = array("q", [entry.tokens for entry in ordered])
+        self._encodings = bytes(_ENCODINGS.index(entry.encoding) for entry in ordered)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, row: int) -> Entry:
+        return Entry(
+            self.paths[row],
+            self.hash_at(row).hex(),
+            self.span_at(row),
+            self._tokens[row],
+            self.encoding_at(row),
+        )
+
+    def row(self, path: str) -> int | None:
+        """Return where *path* stands, or None when there is no such file."""
+        at = bisect_left(self.paths, path)
+        return at if at < len(self.paths) and self.paths[at] == path else None
+
+    def hash_at(self, row: int) -> bytes:
+        """Return the 32 bytes of the content hash."""
+        return self._hashes[32 * row : 32 * row + 32]
+
+    def span_at(self, row: int) -> Span:
+        """Return where the content lies in the pack."""
+        return Span(self._offsets[row], self._lengths[row])
+
+    def encoding_at(self, row: int) -> TextEncoding:
+        """Return how the content is decoded."""
+        return _ENCODINGS[self._encodings[row]]
+
+    @property
+    def total_bytes(self) -> int:
+        """The bytes of all files together."""
+        return sum(self._lengths)
+
+    @property
+    def total_tokens(self) -> int:
+        """The tokens of all files together."""
+        return sum(self._tokens)
+
+    def digest(self) -> str:
+        """Return the sha256 over all pairs of path and content hash: same tree, same digest."""
+        digest = hashlib.sha256()
+        for row, path in enumerate(self.paths):
+            digest.update(path.encode() + b"\0" + self.hash_at(row))
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """The files of *source* at one moment, their contents in *pack*.
+
+    `bytes` and `tokens` are totals; tokens are counted as `encoding` does.  `skipped` tells what was
+    left out; it is not to be changed.
+    """
+
+    id: str
+    source: Source
+    root: str
+    files: Files
+    skipped: SkipTally
+    bytes: int
+    tokens: int
+    encoding: str
+    pack: Pack
+
+    def entry(self, path: str) -> Entry | None:
+        """Return the file at *path*, or None."""
+        row = self.files.row(path)
+        return None if row is None else self.files[row]
+
+
+def take(source: Source, files: Files, skipped: SkipTally, *, encoding: str, pack: Pack) -> Snapshot:
+    """Make a snapshot of *files*; some 2 µs a file, so a thread's work for large trees."""
+    root = source.root if isinstance(source, Tree) else ""
+    return Snapshot(
+        files.digest(), source, root, files, skipped, files.total_bytes, files.total_tokens, encoding, pack
+    )

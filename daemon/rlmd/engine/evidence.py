@@ -1,0 +1,89 @@
+"""Answers without a model: the passages that say most about a question, each checked against the bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from rlmd.corpus.index import stemmer
+from rlmd.corpus.keeper import Answer, Request, Search
+from rlmd.corpus.search import Ranked
+from rlmd.corpus.snapshot import Entry, Snapshot
+from rlmd.engine.citations import cite
+from rlmd.engine.windows import LINE_CHARS, best_run, clip
+from rlmd.supervision import Mailbox
+from rlmd.values import Citation, Kind, Progress, Report
+
+LEAST_CHARS, SHARE = 500, 0.25
+"""Each passage is shown in a quarter of what is left of the room, and never in less than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Citations, best first; the stems they were found by; the files that were not searched."""
+
+    citations: list[Citation]
+    terms: Mapping[str, int]
+    unindexed: list[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The lines of a citation that a reader is shown: `first_line` to `last_line`, long ones clipped."""
+
+    citation: Citation
+    first_line: int
+    last_line: int
+    lines: tuple[str, ...]
+
+
+async def gather(
+    keeper: Mailbox[Request, Answer],
+    snapshot: Snapshot,
+    question: str,
+    kind: Kind,
+    report: Report,
+    *,
+    limit: int = 20,
+    deadline_s: float | None = None,
+) -> Evidence:
+    """Find and quote what answers *question* in *snapshot*: at least *limit* passages, of 10 files.
+
+    Ranks what is indexed after *deadline_s* seconds and names the rest.  Raises what the keeper
+    raises; cancelling leaves nothing.
+    """
+    ranked = await keeper.ask(Search(snapshot, question, kind, limit, report, deadline_s))
+    if not isinstance(ranked, Ranked):
+        raise TypeError(f"a search was answered with {type(ranked).__name__}")
+    citations = await trio.to_thread.run_sync(_quote, snapshot, ranked, abandon_on_cancel=True)
+    report(Progress("search", len(citations), len(citations)))
+    return Evidence(citations, ranked.terms, ranked.unindexed)
+
+
+def _quote(snapshot: Snapshot, ranked: Ranked) -> list[Citation]:
+    stem = stemmer()
+    return [cite(snapshot, found, ranked.terms, stem) for found in ranked.found]
+
+
+def show(citations: Sequence[Citation], terms: Mapping[str, int], room: int) -> list[Shown]:
+    """Choose what fits into *room* characters of text: of each citation its most telling lines.
+
+    Counts the lines alone, with their ends; headings are the caller's to reckon with.  A line is
+    clipped at 400 characters.  Citations that do not fit are left out, the worst first.
+    """
+    return list(_show(citations, terms, room))
+
+
+def _show(citations: Sequence[Citation], terms: Mapping[str, int], room: int) -> Iterable[Shown]:
+    stem = stemmer()
+    for citation in citations:
+        if room < LEAST_CHARS:
+            return
+        lines = citation.quote.split("\n")
+        most = max(LEAST_CHARS, int(room * SHARE))
+        start, stop = best_run(lines, terms, stem, most, longest=LINE_CHARS)
+        shown = tuple(clip(line) for line in lines[start:stop])
+        room -= sum(len(line) + 1 for line in shown)
+        yield Shown(citation, citation.start_line + start, citation.start_line + stop - 1, shown)
