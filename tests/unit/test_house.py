@@ -1,14 +1,18 @@
 """The rules of the house that no tool checks: file lengths, locks, and the tests' own fences."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import structlog
 import trio
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from rlmd.paths import cache_dir, socket_path, state_dir
 
@@ -43,6 +47,21 @@ def test_everything_that_runs_is_locked_for_development_too():
     )
 
     assert runtime - development == set()
+
+
+def test_what_the_project_asks_for_is_what_is_locked():
+    """Whoever changes a dependency runs `make lock`."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [Requirement(text) for text in project["dependencies"] + project["optional-dependencies"]["dev"]]
+    locked = dict(re.findall(r"^([\w.-]+)==([^ ;]+)", (ROOT / LOCKS[1]).read_text(), re.MULTILINE))
+
+    unmet = [
+        str(want)
+        for want in asked
+        if not want.specifier.contains(locked.get(canonicalize_name(want.name), "0"))
+    ]
+
+    assert unmet == []
 
 
 def test_commands_start_without_the_heavy_libraries():
@@ -92,6 +111,7 @@ async def test_unix_sockets_and_loopback_are_within_reach(home):
             await unix.connect(str(home.socket))
 
 
+@pytest.mark.slow
 def test_an_async_unit_test_on_the_real_clock_fails(tmp_path):
     unit = tmp_path / "unit"
     unit.mkdir()
