@@ -54,10 +54,10 @@ class IgnoreFiles:
 
         `.ignore` and `.rgignore` count up to `/`; git's files up to the work tree's root.
         """
-        scope = Scope()
-        *parents, _ = [*reversed(Path(root).parents), Path(root)]
-        for parent, child in zip(parents, [*parents[1:], Path(root)], strict=True):
-            scope = self.extend(scope, str(parent).rstrip("/")).child(child.name)
+        scope, directory = Scope(), ""
+        for name in filter(None, root.split("/")):
+            scope = self.extend(scope, directory).child(name)
+            directory += f"/{name}"
         return scope
 
 
