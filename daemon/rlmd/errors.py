@@ -73,3 +73,10 @@ class VersionConflict(RequestError):
     """A compare-and-set lost; the message names the version that stands."""
 
     code = "version_conflict"
+
+
+class JobCancelled(RequestError):
+    """The analysis was cancelled before it had an answer."""
+
+    code = "cancelled"
+    retryable = True
