@@ -37,6 +37,7 @@ ODD = (
 )
 TEXTS = st.lists(
     st.one_of(
+        st.text(st.sampled_from(" \n/1a.'"), min_size=2),
         st.text(st.sampled_from(ODD)),
         st.sampled_from(SPECIAL),
         st.text(st.characters(exclude_categories=["Cs"])),

@@ -146,9 +146,12 @@ async def test_an_idle_process_is_ended_and_the_next_call_starts_another():
 
 
 async def test_a_call_longer_than_the_idle_time_is_not_cut_short():
-    async with open_offload(idle_s=0.01) as offload:
+    async with open_offload(idle_s=0.02) as offload:
         with trio.fail_after(10):
-            assert await offload.call("time:sleep", 0.1) is None
+            pid = await offload.call("os:getpid")
+            await offload.call("time:sleep", 0.1)
+
+            assert await offload.call("os:getpid") == pid
 
 
 async def test_leaving_the_context_reaps_the_process_and_refuses_further_calls():
