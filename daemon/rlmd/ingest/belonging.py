@@ -27,6 +27,11 @@ class Directory:
     viewed: str
     scope: Scope
 
+    @property
+    def location(self) -> str:
+        """The absolute path without its final slash, which would have a symlink followed."""
+        return self.absolute.rstrip("/") or "/"
+
     def below(self, name: str) -> Directory:
         """Return the subdirectory *name*, its own ignore files not yet read."""
         path = f"{self.path}{name}/"

@@ -112,7 +112,7 @@ class _Walk:
     def descend(self, here: Directory) -> Iterator[None]:
         """Take the files of one directory and queue what lies below; yields where a step may end."""
         try:
-            descriptor = os.open(here.absolute, _OPEN)
+            descriptor = os.open(here.location, _OPEN)
         except OSError as error:
             self._skip_directory(here, failure_reason(error))
             return
@@ -127,7 +127,7 @@ class _Walk:
     def _is_new(self, here: Directory, descriptor: int) -> bool:
         """Say whether the opened directory is the one that was meant, and not entered before."""
         place = os.readlink(f"/proc/self/fd/{descriptor}")
-        if place != (here.absolute.rstrip("/") or "/"):
+        if place != here.location:
             self._skip_directory(here, "vanished" if is_within(place, self._root) else "symlink_outside")
             return False
         status = os.fstat(descriptor)
