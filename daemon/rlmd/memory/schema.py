@@ -1,0 +1,150 @@
+"""The tables of memory.db, as the numbered steps that led to them.  A released step never changes.
+
+`memory` holds the version of each key that stands, `memory_rev` those before it.  Every write takes
+the next number of `counter`, and that number is the row's `seq`: a change feed, and the order of
+"newest first".  A memory's `id` is its project's number << 40 plus the `seq` it was created with, so
+that the full-text index, whose only cheap filter is a range of row ids, can be asked per project.
+"""
+
+from __future__ import annotations
+
+import apsw
+
+from rlmd.store import Schema
+
+SEQ_BITS = 40
+TOKENIZER = ("porter", "unicode61", "remove_diacritics", "2")
+
+_FIRST = """
+CREATE TABLE counter(seq INTEGER NOT NULL) STRICT;
+INSERT INTO counter VALUES (0);
+
+CREATE TABLE project(
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT NOT NULL UNIQUE,
+  created_ns INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE memory(
+  id INTEGER PRIMARY KEY,
+  project_id INTEGER NOT NULL REFERENCES project(id) ON DELETE CASCADE,
+  key TEXT NOT NULL CHECK (length(key) BETWEEN 1 AND 256),
+  value TEXT NOT NULL,
+  words TEXT NOT NULL,      -- the parts of identifiers in key and value, for the full-text index
+  kind TEXT NOT NULL,
+  tags TEXT NOT NULL CHECK (json_valid(tags)),
+  importance INTEGER NOT NULL DEFAULT 1 CHECK (importance BETWEEN 0 AND 3),
+  rev INTEGER NOT NULL,
+  seq INTEGER NOT NULL UNIQUE,
+  state TEXT NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'superseded', 'archived', 'deleted')),
+  superseded_by INTEGER REFERENCES memory(id) ON DELETE SET NULL,
+  session TEXT,
+  agent TEXT,
+  created_ns INTEGER NOT NULL,
+  updated_ns INTEGER NOT NULL,
+  expires_ns INTEGER
+) STRICT;
+CREATE UNIQUE INDEX memory_live_key ON memory(project_id, key) WHERE state = 'live';
+CREATE INDEX memory_newest ON memory(project_id, seq, updated_ns) WHERE state = 'live';
+CREATE INDEX memory_superseded_by ON memory(superseded_by) WHERE superseded_by IS NOT NULL;
+
+CREATE TABLE memory_rev(
+  memory_id INTEGER NOT NULL REFERENCES memory(id) ON DELETE CASCADE,
+  rev INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  value TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  tags TEXT NOT NULL,
+  session TEXT,
+  agent TEXT,
+  updated_ns INTEGER NOT NULL,
+  expires_ns INTEGER,
+  PRIMARY KEY (memory_id, rev)
+) STRICT, WITHOUT ROWID;
+
+-- What each request_id was answered, so that asking twice writes once.
+CREATE TABLE receipt(
+  project_id INTEGER NOT NULL REFERENCES project(id) ON DELETE CASCADE,
+  request_id TEXT NOT NULL,
+  key TEXT NOT NULL,
+  rev INTEGER NOT NULL,
+  created INTEGER NOT NULL,
+  at_ns INTEGER NOT NULL,
+  PRIMARY KEY (project_id, request_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE anchor(
+  id INTEGER PRIMARY KEY,
+  memory_id INTEGER NOT NULL REFERENCES memory(id) ON DELETE CASCADE,
+  path TEXT NOT NULL,
+  start_line INTEGER NOT NULL,
+  end_line INTEGER NOT NULL,
+  span TEXT NOT NULL,
+  span_hash BLOB NOT NULL,
+  context TEXT NOT NULL,
+  commit_id TEXT,
+  status TEXT NOT NULL DEFAULT 'fresh'
+    CHECK (status IN ('fresh', 'moved', 'ambiguous', 'edited', 'stale', 'missing')),
+  checked_ns INTEGER NOT NULL
+) STRICT;
+CREATE INDEX anchor_path ON anchor(path);
+CREATE INDEX anchor_memory ON anchor(memory_id);
+
+CREATE TABLE link(
+  src INTEGER NOT NULL REFERENCES memory(id) ON DELETE CASCADE,
+  rel TEXT NOT NULL,
+  dst INTEGER NOT NULL REFERENCES memory(id) ON DELETE CASCADE,
+  PRIMARY KEY (src, rel, dst)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX link_dst ON link(dst);
+
+CREATE TABLE memory_tag(
+  project_id INTEGER NOT NULL,
+  tag TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  memory_id INTEGER NOT NULL,
+  PRIMARY KEY (project_id, tag, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE VIEW memory_live AS SELECT id, key, value, words, tags FROM memory WHERE state = 'live';
+CREATE VIRTUAL TABLE memory_fts USING fts5(
+  key, value, words, tags,
+  content = 'memory_live', content_rowid = 'id', tokenize = 'porter unicode61 remove_diacritics 2'
+);
+
+-- Both indexes follow the row by triggers, not by the writer's hand: whatever ever changes a memory
+-- (an import, a repair, a later verb) changes them in the same statement and cannot forget to.
+-- The full-text index needs the old text to take a row out, so that happens before the change.
+CREATE TRIGGER memory_insert AFTER INSERT ON memory WHEN new.state = 'live' BEGIN
+  INSERT INTO memory_fts(rowid, key, value, words, tags)
+    VALUES (new.id, new.key, new.value, new.words, new.tags);
+  INSERT INTO memory_tag SELECT new.project_id, value, new.seq, new.id FROM json_each(new.tags);
+END;
+CREATE TRIGGER memory_before_update BEFORE UPDATE ON memory WHEN old.state = 'live' BEGIN
+  INSERT INTO memory_fts(memory_fts, rowid, key, value, words, tags)
+    VALUES ('delete', old.id, old.key, old.value, old.words, old.tags);
+  DELETE FROM memory_tag
+    WHERE project_id = old.project_id AND seq = old.seq AND tag IN (SELECT value FROM json_each(old.tags));
+END;
+CREATE TRIGGER memory_after_update AFTER UPDATE ON memory WHEN new.state = 'live' BEGIN
+  INSERT INTO memory_fts(rowid, key, value, words, tags)
+    VALUES (new.id, new.key, new.value, new.words, new.tags);
+  INSERT INTO memory_tag SELECT new.project_id, value, new.seq, new.id FROM json_each(new.tags);
+END;
+CREATE TRIGGER memory_delete BEFORE DELETE ON memory WHEN old.state = 'live' BEGIN
+  INSERT INTO memory_fts(memory_fts, rowid, key, value, words, tags)
+    VALUES ('delete', old.id, old.key, old.value, old.words, old.tags);
+  DELETE FROM memory_tag
+    WHERE project_id = old.project_id AND seq = old.seq AND tag IN (SELECT value FROM json_each(old.tags));
+END;
+"""
+
+
+def _m0001_memories_with_history_tags_and_full_text(db: apsw.Connection) -> None:
+    db.execute(_FIRST)
+
+
+SCHEMA = Schema(
+    application_id=0x524C4D31,  # "RLM1"
+    migrations=(_m0001_memories_with_history_tags_and_full_text,),
+)

@@ -1,0 +1,211 @@
+"""How a question becomes SQL, for one read-only connection in one thread."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import NamedTuple, cast
+
+import apsw
+
+from rlmd.memory.ask import Item, Place, Recall, Recalled, instant_ns, iso, place_of
+from rlmd.memory.entry import EVERY_PROJECT
+from rlmd.memory.query import Planner
+from rlmd.memory.schema import SEQ_BITS
+
+Params = dict[str, str | int | float | None]
+
+
+class _Found(NamedTuple):
+    """A memory that belongs on the page; `seq` is its place among the newest."""
+
+    id: int
+    seq: int = 0
+    score: float = 1.0
+
+
+class Reader:
+    """A connection, and the questions it can answer."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self.db = db
+        self._planner = Planner(db)
+
+    def count(self) -> int:
+        """Count the memories that stand."""
+        return cast("int", self.db.execute(_COUNT, {"now": time.time_ns()}).get)
+
+    def recall(self, request: Recall) -> Recalled:
+        """Answer from one state of the file."""
+        with self.db:
+            projects = self._projects(request.project)
+            if not projects:
+                return Recalled(())
+            mark = cast("int", self.db.execute("SELECT seq FROM counter").get)
+            place = place_of(request) or Place(mark, seq=mark + 1)
+            found = self._find(request, projects, place)
+            page = found[: request.limit]
+            items = tuple(self._item(one, request.value_chars) for one in page)
+        if len(found) == len(page):
+            return Recalled(items)
+        shown = (*place.shown, *(one.id for one in page)) if request.query is not None else ()
+        end = Place(place.mark, items[-1].key, page[-1].id, page[-1].seq, shown)
+        return Recalled(items, end.cursor(request))
+
+    def _projects(self, name: str) -> list[int]:
+        sql = (
+            "SELECT id FROM project" if name == EVERY_PROJECT else "SELECT id FROM project WHERE name = :name"
+        )
+        return [cast("int", row[0]) for row in self.db.execute(sql, {"name": name})]
+
+    def _find(self, request: Recall, projects: list[int], place: Place) -> list[_Found]:
+        """Return what comes after *place*, one more than the limit where there is more."""
+        where, params = _conditions(request)
+        params |= {"mark": place.mark, "seq_bits": (1 << SEQ_BITS) - 1, "most": request.limit + 1}
+        if request.project != EVERY_PROJECT:
+            where += " AND m.project_id = :project"
+            params["project"] = projects[0]
+        if request.query is not None:
+            return self._by_text(request.query, where, params, place)
+        if request.key is not None or request.prefix is not None:
+            params |= {"after_key": place.key, "after_id": place.id}
+            rows = self.db.execute(_BY_KEY.format(where=where), params).fetchall()
+            return [_Found(cast("int", id_)) for (id_,) in rows]
+        return self._newest(request, projects, where, params, place)
+
+    def _by_text(self, query: str, where: str, params: Params, place: Place) -> list[_Found]:
+        """Rank what holds one of the rarer words; fill up with the newest that hold a common one."""
+        match = self._planner.plan(query)
+        if not match.every:
+            return []
+        project = cast("int", params.get("project", 0))
+        low, high = (project << SEQ_BITS, (project + 1) << SEQ_BITS) if project else (0, (1 << 63) - 1)
+        params |= {"low": low, "high": high, "match": match.rare, "shown": json.dumps(place.shown)}
+        ranked = self.db.execute(_BY_RANK.format(where=where), params).fetchall()
+        found = [_Found(*cast("tuple[int, int, float]", row)) for row in ranked]
+        if match.every != match.rare and (missing := cast("int", params["most"]) - len(found)) > 0:
+            shown = json.dumps([*place.shown, *(one.id for one in found)])
+            params |= {"match": match.every, "shown": shown, "most": missing}
+            rows = self.db.execute(_BY_AGE_OF_MATCH.format(where=where), params).fetchall()
+            found += [_Found(*cast("tuple[int, int, float]", row)) for row in rows]
+        return found
+
+    def _newest(
+        self, request: Recall, projects: list[int], where: str, params: Params, place: Place
+    ) -> list[_Found]:
+        """Merge the newest of each tag, each read in the order of its index.
+
+        A memory that was written again since the first page keeps the place it had then.
+        """
+        params["before"] = place.seq
+        most = cast("int", params["most"])
+        if not request.tags:
+            sources = [(_NEWEST, params)]
+        else:
+            sources = [
+                (_NEWEST_OF_TAG, params | {"project": project, "tag": tag})
+                for project in projects
+                for tag in self._driving_tags(request, project)
+            ]
+        if request.cursor is not None:
+            sources.append((_WRITTEN_SINCE, params))
+        rows = {row for sql, bound in sources for row in self.db.execute(sql.format(where=where), bound)}
+        found = [_Found(*cast("tuple[int, int]", row)) for row in rows]
+        return sorted(found, key=lambda one: -one.seq)[:most]
+
+    def _driving_tags(self, request: Recall, project: int) -> tuple[str, ...]:
+        """Return the tags whose memories are looked at: each of any, but of all only the rarest."""
+        if request.match == "any":
+            return request.tags
+        counted = (
+            (self.db.execute(_COUNT_TAG, {"project": project, "tag": tag}).get, tag) for tag in request.tags
+        )
+        return (min((cast("int", count), tag) for count, tag in counted)[1],)
+
+    def _item(self, found: _Found, value_chars: int) -> Item:
+        row = self.db.execute(_ITEM, {"id": found.id, "chars": value_chars}).fetchone()
+        key, value, chars, tags, project, version, updated_ns = cast(
+            "tuple[str, str, int, str, str, int, int]", row
+        )
+        if chars > value_chars:
+            value += f"… [cut: {value_chars} of {chars} characters; a larger value_chars gets the rest]"
+        return Item(key, value, tuple(json.loads(tags)), project, version, iso(updated_ns), found.score)
+
+
+def _conditions(request: Recall) -> tuple[str, Params]:
+    """Return what holds for every memory that is returned, as SQL over `m`, but for its project."""
+    parts = ["m.state = 'live' AND (m.expires_ns IS NULL OR m.expires_ns > :now)"]
+    params: Params = {"now": time.time_ns()}
+    if request.key is not None:
+        parts.append("m.key = :key")
+        params["key"] = request.key
+    if request.prefix is not None:
+        parts.append("m.key >= :prefix AND m.key < :beyond")
+        params |= {"prefix": request.prefix, "beyond": request.prefix + "\U0010ffff"}
+    if request.kind is not None:
+        parts.append("m.kind = :kind")
+        params["kind"] = request.kind
+    if request.since is not None:
+        parts.append("m.updated_ns >= :since")
+        params["since"] = instant_ns("since", request.since, end_of_day=False)
+    if request.until is not None:
+        parts.append("m.updated_ns <= :until")
+        params["until"] = instant_ns("until", request.until, end_of_day=True)
+    if tags := sorted(set(request.tags)):
+        parts.append(f"{_TAGS_HELD.format(wanted='tags')} >= :tags_needed")
+        params |= {"tags": json.dumps(tags), "tags_needed": 1 if request.match == "any" else len(tags)}
+    if request.not_tags:
+        parts.append(f"{_TAGS_HELD.format(wanted='not_tags')} = 0")
+        params["not_tags"] = json.dumps(request.not_tags)
+    return " AND ".join(parts), params
+
+
+# The one thing ever put into these texts is {where}: fragments of this file, their values bound.
+
+_TAGS_HELD = """(
+  SELECT count(*) FROM memory_tag h
+  WHERE h.project_id = m.project_id AND h.seq = m.seq AND h.tag IN (SELECT value FROM json_each(:{wanted})))
+"""
+
+_COUNT = "SELECT count(*) FROM memory WHERE state = 'live' AND (expires_ns IS NULL OR expires_ns > :now)"
+
+_COUNT_TAG = """
+SELECT count(*) FROM (SELECT 1 FROM memory_tag WHERE project_id = :project AND tag = :tag LIMIT 1000)
+"""
+
+_BY_KEY = """
+SELECT m.id FROM memory m WHERE {where} AND (m.key, m.id) > (:after_key, :after_id)
+ORDER BY m.key, m.id LIMIT :most
+"""
+
+_BY_RANK = """
+SELECT m.id, 0, -rank FROM memory_fts CROSS JOIN memory m ON m.id = memory_fts.rowid
+WHERE memory_fts MATCH :match AND memory_fts.rowid BETWEEN :low AND :high
+  AND (m.id & :seq_bits) <= :mark AND m.id NOT IN (SELECT value FROM json_each(:shown))
+  AND {where}
+ORDER BY rank LIMIT :most
+"""
+
+_BY_AGE_OF_MATCH = _BY_RANK.replace("-rank", "0.0").replace("ORDER BY rank", "ORDER BY memory_fts.rowid DESC")
+
+_NEWEST = """
+SELECT m.id, m.seq FROM memory m WHERE {where} AND m.seq < :before ORDER BY m.seq DESC LIMIT :most
+"""
+
+_NEWEST_OF_TAG = """
+SELECT m.id, t.seq FROM memory_tag t CROSS JOIN memory m ON m.id = t.memory_id
+WHERE t.project_id = :project AND t.tag = :tag AND t.seq < :before AND {where}
+ORDER BY t.seq DESC LIMIT :most
+"""
+
+_WRITTEN_SINCE = """
+SELECT m.id, (SELECT max(r.seq) FROM memory_rev r WHERE r.memory_id = m.id AND r.seq <= :mark) AS place
+FROM memory m
+WHERE m.seq > :mark AND (m.id & :seq_bits) <= :mark AND {where} AND place < :before
+ORDER BY place DESC LIMIT :most
+"""
+
+_ITEM = """
+SELECT m.key, substr(m.value, 1, :chars), length(m.value), m.tags, p.name, m.rev, m.updated_ns
+FROM memory m JOIN project p ON p.id = m.project_id WHERE m.id = :id
+"""
