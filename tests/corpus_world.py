@@ -51,6 +51,7 @@ class World:
     offload: ThreadOffload
     read: list[str] = field(default_factory=list)
     counted: int = 0
+    broken: bool = False
     reading: trio.Event = field(default_factory=trio.Event)
     may_read: trio.Event = field(default_factory=trio.Event)
 
@@ -89,6 +90,8 @@ async def open_world(
             async def noted(request: Read) -> list[ReadFile | Skip]:
                 world.reading.set()
                 await world.may_read.wait()
+                if world.broken:
+                    raise ZeroDivisionError
                 world.read += [ref.path for ref in request.files]
                 return await read(request)
 

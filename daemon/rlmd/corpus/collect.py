@@ -151,6 +151,7 @@ class _Collection:
         self._tally = SkipTally()
         self._sizes: Counter[str] = Counter()
         self._bytes = 0
+        self._done = 0
         self._counted = 0
         self._asked: set[str] = set()
 
@@ -237,7 +238,8 @@ class _Collection:
                 if answer.sha256 not in self._counts and answer.sha256 not in self._asked:
                     self._asked.add(answer.sha256)
                     await out.send(answer)
-            self._report(Progress("read", min(self._bytes, total), total, "bytes"))
+            self._done += sum(stat.size_bytes for _, stat in batch)
+            self._report(Progress("read", self._done, total, "bytes"))
 
     def _take(self, file: ReadFile, began_ns: int) -> None:
         self._bytes += file.span.length
