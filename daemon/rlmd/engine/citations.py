@@ -9,7 +9,7 @@ from rlmd.corpus.cuts import lines_of
 from rlmd.corpus.search import Found
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.corpus.text import decode, read_piece
-from rlmd.corpus.words import Stem
+from rlmd.corpus.words import Terms
 from rlmd.engine.windows import best_run, best_stretch
 from rlmd.values import Citation
 
@@ -17,7 +17,12 @@ QUOTE_CHARS = 20_000
 
 
 def cite(
-    snapshot: Snapshot, found: Found, terms: Mapping[str, int], stem: Stem, *, quote_chars: int = QUOTE_CHARS
+    snapshot: Snapshot,
+    found: Found,
+    terms: Mapping[str, int],
+    table: Terms,
+    *,
+    quote_chars: int = QUOTE_CHARS,
 ) -> Citation:
     r"""Quote *found* from the contents of *snapshot*: exactly its lines, joined by "\n".
 
@@ -32,10 +37,10 @@ def cite(
     lines = lines_of(decode(data, entry.encoding))
     first, last = passage.start_line - 1 - found.line, passage.end_line - found.line
     held = lines[first:last]
-    start, stop = best_run(held, terms, stem, quote_chars)
+    start, stop = best_run(held, terms, table, quote_chars)
     quote = "\n".join(held[start:stop])
     if len(quote) > quote_chars:
-        quote = best_stretch(quote, terms, stem, quote_chars)
+        quote = best_stretch(quote, terms, table, quote_chars)
     verified = len(held) == last - first and (not whole or hashlib.sha256(data).hexdigest() == entry.sha256)
     return Citation(
         path=passage.path,

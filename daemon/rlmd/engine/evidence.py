@@ -11,6 +11,7 @@ from rlmd.corpus.index import stemmer
 from rlmd.corpus.keeper import Answer, Request, Search
 from rlmd.corpus.search import Ranked
 from rlmd.corpus.snapshot import Entry, Snapshot
+from rlmd.corpus.words import Terms
 from rlmd.engine.citations import cite
 from rlmd.engine.windows import LINE_CHARS, best_run, clip
 from rlmd.supervision import Mailbox
@@ -63,8 +64,8 @@ async def gather(
 
 
 def _quote(snapshot: Snapshot, ranked: Ranked) -> list[Citation]:
-    stem = stemmer()
-    return [cite(snapshot, found, ranked.terms, stem) for found in ranked.found]
+    table = Terms(stemmer())
+    return [cite(snapshot, found, ranked.terms, table) for found in ranked.found]
 
 
 def show(citations: Sequence[Citation], terms: Mapping[str, int], room: int) -> list[Shown]:
@@ -77,13 +78,13 @@ def show(citations: Sequence[Citation], terms: Mapping[str, int], room: int) -> 
 
 
 def _show(citations: Sequence[Citation], terms: Mapping[str, int], room: int) -> Iterable[Shown]:
-    stem = stemmer()
+    table = Terms(stemmer())
     for citation in citations:
         if room < LEAST_CHARS:
             return
         lines = citation.quote.split("\n")
         most = max(LEAST_CHARS, int(room * SHARE))
-        start, stop = best_run(lines, terms, stem, most, longest=LINE_CHARS)
+        start, stop = best_run(lines, terms, table, most, longest=LINE_CHARS)
         shown = tuple(clip(line) for line in lines[start:stop])
         room -= sum(len(line) + 1 for line in shown)
         yield Shown(citation, citation.start_line + start, citation.start_line + stop - 1, shown)
