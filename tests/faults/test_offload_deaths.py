@@ -185,6 +185,41 @@ async def test_the_process_outlives_the_threads_of_the_pool():
             assert await offload.call("os:getpid") == pid
 
 
+class CancelAt(trio.abc.Instrument):
+    """Cancels its scope before the n-th step that any task takes."""
+
+    def __init__(self, step):
+        self.left, self.scope = step, trio.CancelScope()
+
+    def before_task_step(self, task):
+        self.left -= 1
+        if self.left == 0:
+            self.scope.cancel()
+
+
+def test_a_cut_at_any_step_leaves_no_process_and_the_next_call_its_own_answer():
+    async def scenario(knife):
+        async with open_offload() as offload:
+            with trio.fail_after(10), knife.scope:
+                await offload.call("builtins:bytes", bytes(1 << 20))
+                await offload.call("operator:index", 2)
+            with trio.fail_after(10):
+                assert await offload.call("operator:index", 3) == 3
+
+    step, knife = 0, CancelAt(1)
+    while knife.left <= 0 or step == 0:
+        step += 1
+        knife = CancelAt(step)
+        trio.run(scenario, knife, instruments=[knife])
+        assert children() == "", f"cut at step {step}"
+
+    assert step > 20  # the scenario was cut, not skipped
+
+
+def children() -> str:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+
+
 def is_running(pid: int) -> bool:
     """Whether *pid* runs; an orphan nobody has reaped yet counts as dead."""
     try:

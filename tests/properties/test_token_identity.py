@@ -51,15 +51,15 @@ def ids(name, choice, text):
 
 @EACH
 @given(text=TEXTS)
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_both_engines_give_the_same_ids_for_any_text(name, text):
     assert ids(name, "gigatoken", text) == ids(name, "tiktoken", text)
 
 
 @EACH
 @given(text=TEXTS)
-@example(text="a \n b\n/c\n d1.5;x'll y'LL. \n\n z \t\n/")
-@settings(deadline=None, max_examples=150)
+@example(text="I don't a \n b\n/c\n d1.5;x'll y'LL. \n\n z \t\n/")
+@settings(deadline=None, max_examples=100)
 def test_cutting_at_every_harmless_place_changes_no_id(name, text):
     places = [0, *(found.start() for found in CUT.finditer(text)), len(text)]
     pieces = [text[start:end] for start, end in pairwise(places)]

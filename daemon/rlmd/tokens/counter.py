@@ -23,9 +23,9 @@ def token_counter(
     """Make an actor that counts in the process behind *offload*, at most *call_bytes* of text a call.
 
     An item longer than that goes alone.  Between its calls others have their turn, so requests
-    served side by side advance together.  Counts are exact (see `worker`), whatever the engine.
-    Cancelling a request returns within 100 ms.  A call that overruns *timeout_s* or kills the
-    process raises OffloadTimedOut or OffloadDied.
+    served side by side advance together.  Counts are tiktoken's, whichever engine counts (see
+    `worker`).  Cancelling a request returns within 100 ms.  A call that overruns *timeout_s* or kills
+    the process raises OffloadTimedOut or OffloadDied, and is not repeated.
     """
 
     @asynccontextmanager

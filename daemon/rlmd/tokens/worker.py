@@ -52,8 +52,9 @@ def count(pack: str, items: Sequence[Item], encoding: TokenEncoding, choice: Eng
     """Count the tokens of each of *items* of the file *pack*.
 
     Memory is bounded by some MB whatever the length of an item: a text of more than 900,000
-    characters is counted in pieces, cut where that changes nothing (see `pieces`).  Raises OSError,
-    PackTooShort, DamagedRanks, EngineRefused.
+    characters is counted in pieces, cut where that changes nothing.  Only where half of that holds no
+    such place, as in one endless run of a letter, is a count a few tokens off (see `pieces.cut`).
+    Raises OSError, PackTooShort, DamagedRanks, EngineRefused.
     """
     engine = engine_for(encoding, choice)
     if not items:
