@@ -6,8 +6,9 @@ under `_meta["rlmd/result"]`.  Paths in a question are as the caller wrote them.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rlmd.values import Citation, Kind
 
@@ -165,6 +166,40 @@ class GlobRequest:
     cursor: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRequest:
+    """Something to remember; None leaves `project`, `kind` and `session` to the service."""
+
+    key: str
+    value: str
+    tags: tuple[str, ...] = ()
+    project: str | None = None
+    kind: str | None = None
+    session: str | None = None
+    expect_version: int | None = None
+    ttl_s: float | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecallRequest:
+    """What to recall; all conditions that are given hold together, None is one not given."""
+
+    key: str | None = None
+    prefix: str | None = None
+    query: str | None = None
+    tags: tuple[str, ...] = ()
+    match: Literal["any", "all"] = "any"
+    not_tags: tuple[str, ...] = ()
+    since: str | float | None = None
+    until: str | float | None = None
+    kind: str | None = None
+    project: str | None = None
+    limit: int = 10
+    cursor: str | None = None
+    value_chars: int = 2_000
+
+
 @dataclass(frozen=True, slots=True)
 class ActorFacts:
     """One supervised actor."""
@@ -281,4 +316,16 @@ class Status:
 
 def facts(value: DataclassInstance) -> dict[str, Json]:
     """Return *value* as the JSON object of the contract, nested values included."""
-    return asdict(value)
+    return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+
+
+def _plain(value: Any) -> Json:
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Mapping():
+            return {str(name): _plain(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+        case _:
+            return facts(value)

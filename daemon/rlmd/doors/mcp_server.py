@@ -1,0 +1,186 @@
+"""MCP over one connection: both protocol eras, every failure a result, nothing left behind.
+
+The engine is the SDK's low-level server, driven connection by connection, so that what belongs to
+the daemon is built once and what belongs to a connection dies with it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, replace
+from typing import Any
+
+import anyio
+import structlog
+import trio
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.runner import serve_dual_era_loop
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INVALID_PARAMS,
+    CallToolRequestParams,
+    CallToolResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+    TextContent,
+)
+
+from rlmd.answers import Json
+from rlmd.doors.errors import Failure, explain
+from rlmd.doors.listener import Peer
+from rlmd.doors.messages import Hello
+from rlmd.doors.progress import notifying
+from rlmd.doors.services import Services
+from rlmd.doors.tools import TOOLS, Call, Reply, Verb, tool_named
+from rlmd.doors.wire import Wire
+from rlmd.errors import Busy
+from rlmd.values import Session
+
+log = structlog.get_logger(__name__)
+
+RESULT_META = "rlmd/result"
+ERROR_META = "rlmd/error"
+INSTRUCTIONS = (
+    "Questions over trees, logs and documents larger than your context: rlm_analyze answers with "
+    "passages whose path and lines were checked; rlm_query_text does so over one text. rlm_grep, "
+    "rlm_glob and rlm_read look at the files as they are now. rlm_memory_store keeps findings across "
+    "sessions; recall before you explore."
+)
+
+
+@dataclass(slots=True)
+class Connection:
+    """What one connection knows of itself; its requests share it."""
+
+    session: Session
+    requests: int = 0
+
+    def greet(self, hello: Hello) -> None:
+        """Take over what the peer said of itself ahead of its first request."""
+        workspace = self.session.workspace if hello.cwd is None else os.path.normpath(hello.cwd)
+        self.session = replace(self.session, workspace=workspace, allow=hello.paths)
+
+
+Context = ServerRequestContext[Connection]
+
+
+class McpDoor:
+    """Serves MCP on connections that a listener accepted.
+
+    At most `max_requests` tool calls of a connection are in hand at once; further ones are told
+    `busy`.  `max_chars` and `wait_s` hold where a call does not say.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        version: str,
+        max_frame_bytes: int = 8 << 20,
+        max_requests: int = 32,
+        write_timeout_s: float = 30.0,
+        max_chars: int = 9_000,
+        wait_s: float = 25.0,
+    ) -> None:
+        self._services = services
+        self._max_frame_bytes = max_frame_bytes
+        self._max_requests = max_requests
+        self._write_timeout_s = write_timeout_s
+        self._max_chars = max_chars
+        self._wait_s = wait_s
+        self._tools = [tool.describe() for tool in TOOLS]
+        self._server: Server[Connection] = Server(
+            "rlmd",
+            version=version,
+            instructions=INSTRUCTIONS,
+            on_list_tools=self._list_tools,
+            on_call_tool=self._call_tool,
+        )
+        self._server.middleware.clear()  # tracing nobody reads costs 5 % of a call
+        self._options = self._server.create_initialization_options()
+
+    async def serve(self, stream: trio.SocketStream, peer: Peer) -> None:
+        """Serve one connection until its peer is done with it or gone; cancelling stops all its work."""
+        connection = Connection(Session(f"c-{secrets.token_hex(6)}", _working_directory(peer)))
+        wire = Wire(
+            stream,
+            max_frame_bytes=self._max_frame_bytes,
+            write_timeout_s=self._write_timeout_s,
+            greet=connection.greet,
+        )
+        with structlog.contextvars.bound_contextvars(connection_id=connection.session.id), wire.end:
+            log.info("connection.opened", peer_pid=peer.pid)
+            try:
+                await serve_dual_era_loop(
+                    self._server,
+                    wire.reads,
+                    wire.writes,
+                    lifespan_state=connection,
+                    init_options=self._options,
+                )
+            except* (anyio.BrokenResourceError, trio.BrokenResourceError):
+                log.info("connection.broken")
+
+    async def _list_tools(self, _context: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
+        return ListToolsResult(tools=self._tools)
+
+    async def _call_tool(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
+        tool = tool_named(params.name)
+        if tool is None:
+            raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
+        connection = context.lifespan_context
+        if connection.requests >= self._max_requests:
+            crowd = f"{self._max_requests} calls of this connection are running"
+            return _failed(explain(Busy(crowd, "Wait for one to end.")))
+        connection.requests += 1
+        started, outcome = trio.current_time(), "cancelled"
+        wants_progress = "progress_token" in (context.meta or {})
+        try:
+            async with notifying(context.session.report_progress if wants_progress else None) as report:
+                call = Call(self._services, connection.session, report, self._max_chars, self._wait_s)
+                result = await _answer(tool, call, params)
+            outcome = "failed" if result.is_error else "answered"
+            return result
+        finally:
+            connection.requests -= 1
+            took_s = round(trio.current_time() - started, 4)
+            log.info("request.ended", tool=tool.name, outcome=outcome, took_s=took_s)
+
+
+async def _answer(tool: Verb[Any], call: Call, params: CallToolRequestParams) -> CallToolResult:
+    try:
+        return _succeeded(await tool.answer(call, params.arguments))
+    except MCPError:
+        raise
+    except Exception as exc:  # noqa: BLE001  # the boundary: a call's failure is its answer
+        return _failed(explain(exc))
+
+
+def _succeeded(reply: Reply) -> CallToolResult:
+    return CallToolResult(
+        content=[TextContent(type="text", text=reply.text)],
+        structured_content=reply.structured,
+        _meta={RESULT_META: reply.facts},
+    )
+
+
+def _failed(failure: Failure) -> CallToolResult:
+    error: dict[str, Json] = {
+        "code": failure.code,
+        "message": failure.message,
+        "retryable": failure.retryable,
+        "hint": failure.hint,
+    }
+    return CallToolResult(
+        content=[TextContent(type="text", text=failure.text)], is_error=True, _meta={ERROR_META: error}
+    )
+
+
+def _working_directory(peer: Peer) -> str | None:
+    """Return where the peer works, or None where the kernel will not tell (notably under PrivateUsers)."""
+    try:
+        return os.readlink(f"/proc/{peer.pid}/cwd")
+    except OSError:
+        return None

@@ -1,0 +1,58 @@
+"""What the doors ask of the rest of the program; the pipeline answers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rlmd.answers import (
+    Analysis,
+    GlobRequest,
+    GrepRequest,
+    Question,
+    ReadRequest,
+    RecallRequest,
+    Status,
+    StoreRequest,
+)
+from rlmd.look.glob import GlobResult
+from rlmd.look.grep import GrepResult
+from rlmd.look.read import ReadResult
+from rlmd.memory.ask import Recalled
+from rlmd.memory.entry import Stored
+from rlmd.values import Report, Session
+
+
+class Services(Protocol):
+    """The verbs behind the tools.
+
+    Each raises RequestError for what its caller can act on; anything else is our fault.  Cancelling
+    one stops its work.  `report` may be called any number of times while `analyze` runs.
+    """
+
+    async def analyze(self, session: Session, question: Question, report: Report) -> Analysis:
+        """Answer *question*, or hand back the job that goes on after `wait_s` or with `detach`."""
+        ...
+
+    async def read(self, session: Session, request: ReadRequest) -> ReadResult:
+        """Read lines of one file as it is now."""
+        ...
+
+    async def grep(self, session: Session, request: GrepRequest) -> GrepResult:
+        """Find lines in the tree as it is now."""
+        ...
+
+    async def glob(self, session: Session, request: GlobRequest) -> GlobResult:
+        """Find paths in the tree as it is now."""
+        ...
+
+    async def memory_store(self, session: Session, request: StoreRequest) -> Stored:
+        """Remember; returned means that it is on disk."""
+        ...
+
+    async def memory_recall(self, session: Session, request: RecallRequest) -> Recalled:
+        """Recall what is remembered, best or newest first."""
+        ...
+
+    async def status(self, *, verbose: bool) -> Status:
+        """Say how the daemon is."""
+        ...

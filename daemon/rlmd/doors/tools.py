@@ -1,0 +1,233 @@
+"""The tools: for each its name, what clients are told of it, and the few lines that translate it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from mcp_types import Tool, ToolAnnotations
+
+from rlmd.answers import (
+    GlobRequest,
+    GrepRequest,
+    Json,
+    Question,
+    ReadRequest,
+    RecallRequest,
+    StoreRequest,
+    facts,
+)
+from rlmd.doors import arguments as args
+from rlmd.doors import listing, outputs, render
+from rlmd.doors.schemas import parse, schema_of
+from rlmd.doors.services import Services
+from rlmd.values import Report, Session
+
+A = TypeVar("A", bound=args.Arguments)
+
+ENVELOPE_CHARS = 2_000
+"""What a memory takes beside its value, for one that is asked for at full length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Whom a tool serves, and with what; `max_chars` and `wait_s` hold where the caller names none."""
+
+    services: Services
+    session: Session
+    report: Report
+    max_chars: int
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a tool answers: `text` to be read, `facts` for programs, `structured` where it has a schema."""
+
+    text: str
+    facts: dict[str, Json]
+    structured: dict[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verb(Generic[A]):
+    """One tool."""
+
+    name: str
+    description: str
+    arguments: type[A]
+    run: Callable[[Call, A], Awaitable[Reply]]
+    writes: bool = False
+    output: Mapping[str, Any] | None = None
+
+    def describe(self) -> Tool:
+        """Return what tools/list says of it."""
+        return Tool(
+            name=self.name,
+            description=self.description,
+            input_schema=schema_of(self.arguments),
+            output_schema=None if self.output is None else dict(self.output),
+            annotations=ToolAnnotations(
+                read_only_hint=not self.writes,
+                destructive_hint=False,
+                idempotent_hint=not self.writes,
+                open_world_hint=False,
+            ),
+        )
+
+    async def answer(self, call: Call, given: Mapping[str, Any] | None) -> Reply:
+        """Check the arguments and do the work."""
+        return await self.run(call, parse(self.arguments, given))
+
+
+async def analyze(call: Call, given: args.Analyze) -> Reply:
+    """Ask over directories and files."""
+    question = Question(
+        query=given.query,
+        paths=tuple(given.paths),
+        include=tuple(given.include),
+        exclude=tuple(given.exclude),
+        **_asking(call, given),
+    )
+    return await _ask(call, question, given.max_chars)
+
+
+async def query_text(call: Call, given: args.QueryText) -> Reply:
+    """Ask over one text."""
+    question = Question(query=given.query, text=given.text, path=given.path, **_asking(call, given))
+    return await _ask(call, question, given.max_chars)
+
+
+async def status(call: Call, given: args.StatusOf) -> Reply:
+    """Say how the daemon is."""
+    return _structured(facts(await call.services.status(verbose=given.verbose)), call.max_chars)
+
+
+async def memory_store(call: Call, given: args.Remember) -> Reply:
+    """Remember."""
+    request = StoreRequest(**(given.model_dump() | {"tags": tuple(given.tags)}))
+    return _structured(facts(await call.services.memory_store(call.session, request)), call.max_chars)
+
+
+async def memory_recall(call: Call, given: args.Recall) -> Reply:
+    """Recall; where not even short values fit the text, recall fewer, so that the cursor stays right."""
+    wanted = given.model_dump(exclude={"search_tags"}, exclude_none=True)
+    tags = tuple(dict.fromkeys(given.tags + given.search_tags))
+    request = RecallRequest(**(wanted | {"tags": tags, "not_tags": tuple(given.not_tags)}))
+    room = min(max(call.max_chars, (given.value_chars or 0) + ENVELOPE_CHARS), args.MOST_CHARS)
+    while True:
+        found = facts(await call.services.memory_recall(call.session, request))
+        if render.fit(found, room) is not None or request.limit == 1:
+            return _structured(found, room)
+        request = replace(request, limit=max(1, request.limit // 2))
+
+
+async def read(call: Call, given: args.Read) -> Reply:
+    """Read lines."""
+    room = given.max_chars or call.max_chars
+    request = ReadRequest(
+        path=given.path, offset=given.offset, limit=given.limit, max_chars=listing.room_for_lines(room)
+    )
+    found = await call.services.read(call.session, request)
+    return Reply(listing.lines(found, room), facts(found))
+
+
+async def grep(call: Call, given: args.Grep) -> Reply:
+    """Search; where the text has no room for the page, ask for a shorter one, whose cursor fits the text."""
+    room = given.max_chars or call.max_chars
+    request = GrepRequest(**given.model_dump(exclude={"max_chars"}))
+    found = page = await call.services.grep(call.session, request)
+    fitting = listing.fitting_matches(found, given.output_mode, room)
+    if fitting < len(found.matches):
+        page = await call.services.grep(call.session, replace(request, limit=fitting))
+    matches: list[Json] = [_without_empty(facts(match)) for match in found.matches]
+    return Reply(listing.matches(page, given.output_mode, room), {**facts(found), "matches": matches})
+
+
+async def glob(call: Call, given: args.Glob) -> Reply:
+    """Find paths; a page that the text has no room for is cut as in grep."""
+    room = given.max_chars or call.max_chars
+    request = GlobRequest(**given.model_dump(exclude={"max_chars"}))
+    found = page = await call.services.glob(call.session, request)
+    fitting = listing.fitting_paths(found, room)
+    if fitting < len(found.paths):
+        page = await call.services.glob(call.session, replace(request, limit=fitting))
+    return Reply(listing.paths(page, room), facts(found))
+
+
+TOOLS: tuple[Verb[Any], ...] = (
+    Verb(
+        "rlm_analyze",
+        "Answer a question about directories or files of any size, with cited passages whose path and "
+        "lines were checked. Says what was read and what was skipped. Works without a model: ranked "
+        "evidence, best first.",
+        args.Analyze,
+        analyze,
+    ),
+    Verb(
+        "rlm_query_text",
+        "The same over one text of any size: a log, a transcript, a document.",
+        args.QueryText,
+        query_text,
+    ),
+    Verb(
+        "rlm_status",
+        "How the daemon is, what it holds, and what is wrong with it.",
+        args.StatusOf,
+        status,
+        output=outputs.STATUS,
+    ),
+    Verb(
+        "rlm_memory_store",
+        "Remember a finding for later sessions; it is on disk when this returns.",
+        args.Remember,
+        memory_store,
+        writes=True,
+        output=outputs.STORED,
+    ),
+    Verb(
+        "rlm_memory_recall",
+        "Recall findings by key, prefix, tags or words; all given conditions hold together.",
+        args.Recall,
+        memory_recall,
+        output=outputs.RECALLED,
+    ),
+    Verb("rlm_read", "Lines of a text file as it is now, numbered.", args.Read, read),
+    Verb(
+        "rlm_grep",
+        "Lines that match a pattern, in the tree as it is now, with the ignore rules of rg.",
+        args.Grep,
+        grep,
+    ),
+    Verb("rlm_glob", "Files whose path matches a glob, in the tree as it is now.", args.Glob, glob),
+)
+
+
+def tool_named(name: str) -> Verb[Any] | None:
+    """Return the tool of that name, if there is one."""
+    return next((tool for tool in TOOLS if tool.name == name), None)
+
+
+async def _ask(call: Call, question: Question, max_chars: int | None) -> Reply:
+    found = await call.services.analyze(call.session, question, call.report)
+    return Reply(render.analysis(found, max_chars or call.max_chars), facts(found))
+
+
+def _asking(call: Call, given: args.Asking) -> dict[str, Any]:
+    return {
+        "mode": given.mode,
+        "kind": given.kind,
+        "budget_s": given.budget.seconds if given.budget else None,
+        "wait_s": call.wait_s if given.wait_s is None else given.wait_s,
+        "detach": given.detach,
+    }
+
+
+def _without_empty(found: dict[str, Json]) -> dict[str, Json]:
+    return {name: value for name, value in found.items() if value not in (None, [])}
+
+
+def _structured(found: dict[str, Json], max_chars: int) -> Reply:
+    structured, text = render.fit(found, max_chars) or (found, render.dump(found))
+    return Reply(text, found, structured)

@@ -1,0 +1,202 @@
+"""A door with nothing behind it: services that answer at once or wait, and clients that speak raw JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from rlmd.answers import (
+    Analysis,
+    CorpusFacts,
+    Coverage,
+    GlobRequest,
+    GrepRequest,
+    MemoryFacts,
+    ProcessFacts,
+    Question,
+    ReadRequest,
+    RecallRequest,
+    Status,
+    StoreRequest,
+)
+from rlmd.doors import listener
+from rlmd.doors.mcp_server import McpDoor
+from rlmd.look.glob import GlobResult
+from rlmd.look.grep import FoundLine, GrepResult
+from rlmd.look.read import ReadResult
+from rlmd.memory.ask import Item, Recalled
+from rlmd.memory.entry import Stored
+from rlmd.values import Citation, Progress, Report, Session, SkipTally
+
+MODERN_META = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+HANDSHAKE = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {},
+    "clientInfo": {"name": "test", "version": "1"},
+}
+Frame = dict[str, Any]
+
+
+@dataclass
+class CannedServices:
+    """Answers every verb with a fixed value, unless `fate` raises or waits first."""
+
+    fate: Callable[[Report], Any] | None = None
+    asked: list[tuple[Session, Any]] = field(default_factory=list)
+    lines: int = 3
+    value: str = "of course"
+    items: int = 1
+
+    async def _meet_fate(self, session: Session, request: Any, report: Report) -> None:
+        self.asked.append((session, request))
+        if self.fate is not None:
+            await self.fate(report)
+
+    async def analyze(self, session: Session, question: Question, report: Report) -> Analysis:
+        await self._meet_fate(session, question, report)
+        quote = "\n".join(f"line {number}" for number in range(10, 10 + self.lines))
+        passages = tuple(
+            Citation(
+                f"src/file{place}.py",
+                10,
+                9 + self.lines,
+                quote,
+                "0" * 64,
+                verified=True,
+                score=1 / (1 + place),
+            )
+            for place in range(20)
+        )
+        return Analysis(
+            job_id="j-1",
+            state="done",
+            mode="evidence",
+            note="Evidence: no model is configured.",
+            evidence=passages,
+            coverage=Coverage(files=30, files_read=30),
+            corpus=CorpusFacts("s-1", "/tree", 30, 3_000, 700, "o200k_base"),
+        )
+
+    async def read(self, session: Session, request: ReadRequest) -> ReadResult:
+        await self._meet_fate(session, request, _nobody)
+        return ReadResult("a.py", "one\ntwo", 1, 2, 2, truncated=False, next_offset=None, line_cut=False)
+
+    async def grep(self, session: Session, request: GrepRequest) -> GrepResult:
+        await self._meet_fate(session, request, _nobody)
+        shown = min(self.lines, request.limit or 100)
+        matches = tuple(FoundLine("a.py", number, "x" * 50) for number in range(1, shown + 1))
+        cursor = f"after-{shown}" if shown < self.lines else None
+        return GrepResult(matches, 1, self.lines, cursor is not None, cursor, SkipTally())
+
+    async def glob(self, session: Session, request: GlobRequest) -> GlobResult:
+        await self._meet_fate(session, request, _nobody)
+        shown = min(self.lines, request.limit or 1_000)
+        cursor = f"after-{shown}" if shown < self.lines else None
+        return GlobResult(
+            tuple(f"dir/file{n:04}.py" for n in range(shown)), self.lines, cursor is not None, cursor
+        )
+
+    async def memory_store(self, session: Session, request: StoreRequest) -> Stored:
+        await self._meet_fate(session, request, _nobody)
+        return Stored(request.key, request.project or "/tree", 1, created=True)
+
+    async def memory_recall(self, session: Session, request: RecallRequest) -> Recalled:
+        await self._meet_fate(session, request, _nobody)
+        shown = min(self.items, request.limit)
+        item = Item("k", self.value, ("t",), "/tree", 1, "2026-01-01T00:00:00Z", 1.0)
+        return Recalled((item,) * shown, f"after-{shown}" if shown < self.items else None)
+
+    async def status(self, *, verbose: bool) -> Status:
+        return Status(
+            version="0.1.0",
+            pid=4711,
+            uptime_s=12.5,
+            state="ready",
+            memory=MemoryFacts(0, 4096, 0, "ok"),
+            process=ProcessFacts(50 << 20, 1 << 30, "RAM", 9, 3),
+        )
+
+
+def _nobody(_: Progress) -> None:
+    """Watch no progress."""
+
+
+class RawClient:
+    """One connection that sends what it is told and hands back frames as they come."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self._buffer = b""
+
+    async def send(self, *frames: Frame) -> None:
+        await self.stream.send_all(b"".join(json.dumps(frame).encode() + b"\n" for frame in frames))
+
+    async def receive(self) -> Frame | None:
+        """Return the next frame, or None at the end of the connection."""
+        while b"\n" not in self._buffer:
+            try:
+                data = await self.stream.receive_some()
+            except trio.BrokenResourceError:
+                return None
+            if not data:
+                return None
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return json.loads(line)
+
+    async def call(
+        self, name: str, arguments: Frame | None = None, *, request_id: int | str = 1, **meta: Any
+    ) -> Frame:
+        """Call a tool in the stateless era and return the frame that answers it."""
+        await self.send(call(name, arguments, request_id=request_id, **meta))
+        while (frame := await self.receive()) is not None:
+            if frame.get("id") == request_id:
+                return frame
+        raise AssertionError("the connection ended without an answer")
+
+
+def call(name: str, arguments: Frame | None = None, *, request_id: int | str = 1, **meta: Any) -> Frame:
+    """Return the frame of a tool call in the stateless era."""
+    params = {"name": name, "arguments": arguments or {}, "_meta": MODERN_META | meta}
+    return {"jsonrpc": "2.0", "id": request_id, "method": "tools/call", "params": params}
+
+
+@dataclass
+class World:
+    """A door that is open, and how to come in."""
+
+    path: Path
+    door: McpDoor
+    clients: AsyncExitStack
+
+    async def connect(self) -> RawClient:
+        stream = await trio.open_unix_socket(str(self.path))
+        await self.clients.enter_async_context(stream)
+        return RawClient(stream)
+
+
+@asynccontextmanager
+async def open_door(
+    path: Path, services: Any, *, max_connections: int = 64, uid: int | None = None, **limits: Any
+) -> AsyncIterator[World]:
+    """Serve *services* at *path* for the length of the block."""
+    bound = listener.bind(str(path))
+    door = McpDoor(services, version="0.1.0", **limits)
+    try:
+        async with trio.open_nursery() as nursery, AsyncExitStack() as clients:
+            serve = partial(listener.serve, bound, door.serve, max_connections=max_connections, uid=uid)
+            await nursery.start(serve)
+            yield World(path, door, clients)
+            nursery.cancel_scope.cancel()
+    finally:
+        bound.close()
