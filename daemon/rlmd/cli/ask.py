@@ -1,0 +1,119 @@
+"""`rlmd ask`: a question on the command line, its answer on stdout, its progress on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rlmd.cli import exits
+from rlmd.cli.client import Client
+from rlmd.cli.talk import complain, talk
+
+BUDGET_KEYS = ("usd", "tokens", "calls", "seconds", "depth")
+BAR_CHARS = 24
+WAIT_S = 50
+MOST_QUOTED_LINES = 12
+
+
+def ask(args: argparse.Namespace) -> int:
+    """Print the answer with its citations; 1 where nothing was found."""
+    try:
+        budget = parse_budget(args.budget or "")
+    except ValueError as exc:
+        return complain(str(exc), exits.USAGE)
+    typed = [os.path.abspath(path) for path in args.paths]
+    question: dict[str, Any] = {
+        "query": args.question,
+        "paths": typed or ["."],
+        "mode": args.mode,
+        "kind": args.kind,
+    }
+    question |= {"include": args.include, "exclude": args.exclude, "wait_s": WAIT_S}
+    if budget:
+        question["budget"] = budget
+
+    def body(client: Client) -> int:
+        with Bar() as bar:
+            while True:
+                found = client.call("rlm_analyze", question, bar.show).facts
+                if found["state"] != "running":
+                    break
+        print(json.dumps(found, ensure_ascii=False) if args.json else as_text(found))
+        return 0 if found["citations"] or found["evidence"] or found["answer"] else exits.FOUND_NOTHING
+
+    return talk(body, starting=True, typed=typed)
+
+
+def parse_budget(text: str) -> dict[str, float]:
+    """Read `usd=1,seconds=30`; raise ValueError that names what is wrong."""
+    budget: dict[str, float] = {}
+    for part in filter(None, text.split(",")):
+        key, _, value = part.partition("=")
+        if key not in BUDGET_KEYS:
+            raise ValueError(f"--budget knows {', '.join(BUDGET_KEYS)}, not {key!r}")
+        try:
+            budget[key] = float(value) if key in {"usd", "seconds"} else int(value)
+        except ValueError:
+            raise ValueError(f"--budget {key} takes a number, not {value!r}") from None
+    return budget
+
+
+def as_text(found: Mapping[str, Any]) -> str:
+    """Write the answer, its passages under `path:start-end`, and what they were found in."""
+    blocks = [found["note"]] if found["note"] else []
+    if (answer := found["answer"]) is not None:
+        blocks.append(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, indent=2))
+    passages = found["citations"] or found["evidence"]
+    blocks += [_quote(passage) for passage in passages]
+    if not passages and answer is None:
+        blocks.append("Nothing found.")
+    if (corpus := found["corpus"]) is not None:
+        read, skipped = found["coverage"], found["skipped"]
+        blocks.append(
+            f"{corpus['root']}: {read['files_read']:,} of {read['files']:,} files, "
+            f"{corpus['tokens']:,} tokens; skipped {skipped['files']:,} files, {skipped['dirs']:,} directories"
+        )
+    return "\n\n".join(blocks)
+
+
+def _quote(passage: Mapping[str, Any]) -> str:
+    head = f"{passage['path']}:{passage['start_line']}-{passage['end_line']}"
+    lines = passage["quote"].splitlines()
+    shown = [f"    {line}" for line in lines[:MOST_QUOTED_LINES]]
+    if len(lines) > MOST_QUOTED_LINES:
+        shown.append(f"    … {len(lines) - MOST_QUOTED_LINES} more lines")
+    return "\n".join([bold(head), *shown])
+
+
+def bold(text: str) -> str:
+    """Return *text*, bold where stdout is a terminal that takes it."""
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
+    return text if plain else f"\033[1m{text}\033[0m"
+
+
+class Bar:
+    """A line of progress on stderr, gone when the work is done; nothing where nobody watches."""
+
+    def __init__(self) -> None:
+        self._watched = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def show(self, done: float, total: float | None, message: str) -> None:
+        """Draw how far the work is."""
+        if self._watched:
+            filled = round(BAR_CHARS * min(done / total, 1.0)) if total else 0
+            bar = "#" * filled + "-" * (BAR_CHARS - filled)
+            print(f"\r\033[K[{bar}] {message}", end="", file=sys.stderr, flush=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._watched:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
