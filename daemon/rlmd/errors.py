@@ -24,7 +24,7 @@ class RequestError(Exception):
     """A request cannot be answered; say *what happened* and, as *hint*, what to do next."""
 
     code: ClassVar[str] = "internal"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -67,6 +67,12 @@ class NoLlm(RequestError):
     """The mode needs a model and none is configured."""
 
     code = "no_llm"
+
+
+class LlmUnavailable(RequestError):
+    """The model did not give an answer that can be used; the message has its provider's own words."""
+
+    code = "llm_unavailable"
 
 
 class VersionConflict(RequestError):
