@@ -26,6 +26,7 @@ from rlmd.values import FileRef, Skip, SkipTally, WalkRules
 DEFAULT_LIMIT = 100
 LINE_CHARS = 500
 MOST_CONTEXT_LINES = 20
+PAUSE_LINES = 1024  # some 3 ms of matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,8 @@ class _Search:
                 numbered = 0  # bytes of the piece whose lines are in `passed`
                 for start, end in pattern.lines(piece):
                     count += 1
+                    if not count % PAUSE_LINES:
+                        yield
                     if len(kept) < room:
                         passed += piece.count(b"\n", numbered, start)
                         numbered = start

@@ -1,0 +1,297 @@
+"""What ripgrep prints is what we find: random patterns over odd bytes, and lists over a real tree."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from rlmd.answers import GrepRequest
+from rlmd.corpus.pattern import LinePattern, compile_pattern
+from rlmd.errors import BadArgument
+from rlmd.look.grep import grep
+from rlmd.values import WalkRules
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("rg") is None, reason="ripgrep is not installed"),
+    pytest.mark.real_io,
+]
+
+STDLIB = Path(sysconfig.get_path("stdlib")).resolve()
+WORDS = [
+    *(
+        "foo",
+        "bar",
+        "Lock",
+        "mutex_lock",
+        "STRASSE",
+        "\u017fpin",
+        "K9",
+        "été",
+        "ÉTÉ",
+        "\u03c3\u03c2",
+        "x",
+        "ab12",
+    ),
+    *(
+        "0xff",
+        "if (",
+        "){",
+        "\t",
+        "  ",
+        "",
+        "漢字",
+        "\r",
+        "İ",
+        "\u0131",
+        "²",
+        "-",
+        "]",
+        "Ⅷ",
+        "\u200d",
+        "\x0b",
+        "\x1c",
+    ),
+    *("\udc80bad", "\udced\udca0\udc80"),  # bytes that are no UTF-8
+]
+ATOMS = [
+    *(
+        "foo",
+        "ba",
+        "lock",
+        "LOCK",
+        "s",
+        "k",
+        "été",
+        "\u03c3",
+        "漢",
+        "ab",
+        "_",
+        "12",
+        "if",
+        r"\(",
+        ".",
+        "$",
+        "^",
+    ),
+    *(r"\w", r"\d", r"\s", r"\S", r"\W", r"\D", r"\b", r"\B", r"\A", r"\z", r"\pL", r"\p{Greek}", r"\P{L}"),
+    *(
+        "[a-c]",
+        "[^a]",
+        "[^x ]",
+        r"[\w.]",
+        "[[:alpha:]]",
+        "[[:^digit:]]",
+        r"[^\W\d]",
+        r"[^\s\w]",
+        "[]a]",
+        "[é-ö]",
+    ),
+    *(
+        r"[\w--[a-f]]",
+        "[a-z&&[^aeiou]]",
+        "[a~~b]",
+        "(?:foo|ba?r)",
+        "(mutex|spin)",
+        "(a|(b|é)x)",
+        "(?:)",
+        "(?P<n>o|b)",
+    ),
+    *(
+        "(?i)",
+        "(?-i)",
+        "(?i:foo)",
+        "(?s:.)",
+        "(?U)",
+        "(?x: f o # c\n )",
+        r"(?-u:\b)",
+        r"(?-u:\w)",
+        r"\x{e9}",
+        r"\u0061",
+    ),
+]
+REPEATS = ["*", "+", "?", "{2}", "{1,3}", "+?", "{0,2}", "**", "+*"]
+LITERALS = [
+    *(
+        "return",
+        "import",
+        "self.assertEqual",
+        "zzqq_absent_token",
+        "TODO",
+        "def __init__(self",
+        "raise ValueError(",
+    ),
+    *(
+        "é",
+        "os.path.join",
+        "lambda",
+        "async def",
+        "0x",
+        "None,",
+        "[]",
+        "  pass",
+        "#!/",
+        "http://",
+        "Copyright",
+        "\t",
+    ),
+    "socket.AF_INET",
+]
+REGEXES = [
+    *(
+        r"^\s*def \w+\(self",
+        r"\bclass\s+\w+\(.*Error\)",
+        "[A-Z]{4,}_[0-9]+",
+        r"\d{4}-\d{2}-\d{2}",
+        "^$",
+        r"\s+$",
+    ),
+    *(r"(foo|bar)_[a-z]+\(", r"self\.\w+ = None$", r"[^\x00-\x7F]", r"import (os|sys|re)\b", "(?i)fixme|xxx"),
+    *(
+        r"^#.*\bthe\b",
+        r"\w+@\w+\.\w+",
+        r"\bi\b",
+        "[0-9a-f]{32}",
+        r"^\s*\}\s*$",
+        r"r'[^']+\\d",
+        r"\p{Greek}",
+        r"\W{9}",
+    ),
+    "[[:upper:]]{3}[a-z&&[^aeiou]]{3}",
+]
+
+
+def random_pattern(choose: random.Random) -> str:
+    parts = []
+    for _ in range(choose.randint(1, 5)):
+        atom = choose.choice(ATOMS)
+        if not atom.startswith(("(?i)", "(?-i)", "(?U)")) and choose.random() < 0.25:
+            atom = f"(?:{atom})" + choose.choice(REPEATS)
+        parts.append(atom)
+    if choose.random() < 0.2:
+        parts.insert(choose.randrange(len(parts) + 1), "|")
+    return "".join(parts)
+
+
+def random_text(choose: random.Random) -> bytes:
+    words = WORDS if choose.random() < 0.7 else [word for word in WORDS if word.isascii()]
+    lines = [
+        "".join(choose.choice(words) + choose.choice(["", " ", "_"]) for _ in range(choose.randint(0, 7)))
+        for _ in range(choose.randint(0, 25))
+    ]
+    text = "\n".join(lines) + "\n" * (choose.random() < 0.7)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def ripgrep(*arguments: str, cwd: Path) -> list[tuple[str, int, str]] | None:
+    """The lines that ripgrep prints, as (path, line, text) sorted; None where it refuses the pattern."""
+    run = subprocess.run(
+        ["rg", "--no-config", "-nH", "--no-heading", *arguments], cwd=cwd, capture_output=True, check=False
+    )
+    if run.returncode > 1 or run.stderr:
+        return None
+    found = [
+        re.fullmatch(r"(.*?):(\d+):(.*)", line.decode("utf-8", "replace"), re.DOTALL)
+        for line in run.stdout.split(b"\n")
+    ]
+    return sorted((match[1], int(match[2]), match[3][:500]) for match in found if match)
+
+
+def compiled_or_none(pattern: str, *, ignore_case: bool) -> LinePattern | None:
+    try:
+        return compile_pattern(pattern, ignore_case=ignore_case)
+    except BadArgument:
+        return None
+
+
+def check_random_patterns(seed: int, patterns: int, directory: Path) -> None:
+    choose = random.Random(seed)
+    texts = [random_text(choose) for _ in range(40)]
+    for number, text in enumerate(texts):
+        (directory / f"f{number}").write_bytes(text)
+    for _ in range(patterns):
+        pattern, ignore_case = random_pattern(choose), choose.random() < 0.4
+        expected = ripgrep(
+            "-a", *["-i"] * ignore_case, "-e", pattern, "--", *(f"f{n}" for n in range(40)), cwd=directory
+        )
+        compiled = compiled_or_none(pattern, ignore_case=ignore_case)
+        if compiled is None:
+            assert expected is None, pattern
+            continue
+        found = [
+            (f"f{number}", text.count(b"\n", 0, start) + 1, text[start:end].decode("utf-8", "replace")[:500])
+            for number, text in enumerate(texts)
+            for start, end in compiled.lines(text)
+        ]
+        assert sorted(found) == expected, (pattern, ignore_case)
+
+
+def test_random_patterns_find_what_ripgrep_finds(tmp_path: Path) -> None:
+    check_random_patterns(1, 60, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 22))
+def test_many_random_patterns_find_what_ripgrep_finds(tmp_path: Path, seed: int) -> None:
+    check_random_patterns(seed, 60, tmp_path)
+
+
+async def check_tree(root: Path, pattern: str, **request: Any) -> None:
+    flags = ["-F"] * request.get("fixed_strings", False) + ["-i"] * request.get("case_insensitive", False)
+    rg = ["--hidden", "-g", "!.git", "--no-messages", *flags, "-e", pattern, "."]
+    expected = await trio.to_thread.run_sync(lambda: ripgrep(*rg, cwd=root))
+    assert expected is not None
+
+    with trio.fail_after(60):
+        result = await grep(
+            GrepRequest(pattern=pattern, limit=10_000, **request),
+            str(root),
+            rules=WalkRules(),
+            workspace=str(root),
+            limiter=trio.CapacityLimiter(1),
+        )
+
+    assert result.total == len(expected)
+    assert result.files == len({path for path, _, _ in expected})
+    if not result.truncated:
+        assert [(f"./{each.path}", each.line, each.text) for each in result.matches] == expected
+
+
+@pytest.mark.parametrize("package", ["json", "email", "unittest"])
+@pytest.mark.parametrize("pattern", ["raise ValueError(", r"\bclass\s+\w+\(.*Error\)"])
+async def test_a_package_of_the_standard_library_is_searched_as_ripgrep_does(
+    package: str, pattern: str
+) -> None:
+    await check_tree(STDLIB / package, pattern, fixed_strings="(.*" not in pattern)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pattern", LITERALS)
+async def test_a_literal_on_the_standard_library_finds_what_ripgrep_finds(stdlib: Path, pattern: str) -> None:
+    await check_tree(stdlib, pattern, fixed_strings=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pattern", REGEXES)
+async def test_a_regex_on_the_standard_library_finds_what_ripgrep_finds(stdlib: Path, pattern: str) -> None:
+    await check_tree(stdlib, pattern)
+    await check_tree(stdlib, pattern, case_insensitive=True)
+
+
+@pytest.fixture(scope="module")
+def stdlib(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the standard library's sources in a git work tree, without what was installed into it."""
+    root = tmp_path_factory.mktemp("tree") / "stdlib"
+    ignored = shutil.ignore_patterns("site-packages", "__pycache__", "*.so", "*.a", "*.ppm", "*.pgm")
+    shutil.copytree(STDLIB, root, ignore=ignored)
+    os.mkdir(root / ".git")
+    (root / ".gitignore").write_text("idlelib/\n*.txt\n!/pydoc_data/*.txt\n")
+    return root
