@@ -9,6 +9,7 @@ from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -72,20 +73,24 @@ class Builder:
         batch in hand.  Raises Busy where the disk is full.
         """
         deadline = trio.current_time() + (float("inf") if deadline_s is None else deadline_s)
-        plan = await self._plan(snapshot)
-        living = sum(row >= 0 for row in plan.row_of)
-        if not self._users and len(self._numbers) - living > max(FEW_DEAD, living):
-            shutil.rmtree(self._directory / str(self._generation), ignore_errors=True)
-            self._begin()
-            plan = await self._plan(snapshot)
         self._users += 1
         try:
+            plan = await self._plan(snapshot)
+            if self._users == 1 and self._is_mostly_dead(plan):
+                old = self._place
+                self._begin()
+                await trio.to_thread.run_sync(partial(shutil.rmtree, old, ignore_errors=True))
+                plan = await self._plan(snapshot)
             if plan.missing:
                 await self._build(snapshot, deque(plan.missing), report, deadline)
                 plan = await self._plan(snapshot)
             return await self._search_on(), plan
         finally:
             self._users -= 1
+
+    def _is_mostly_dead(self, plan: Plan) -> bool:
+        living = sum(row >= 0 for row in plan.row_of)
+        return len(self._numbers) - living > max(FEW_DEAD, living)
 
     def _begin(self) -> None:
         """Start from an empty index in a directory of its own."""
@@ -94,8 +99,10 @@ class Builder:
         self._next = 0
         self._begun: dict[Key, Content] = {}
         self._refused: set[Key] = set()
-        self._searcher: Searcher | None = None
-        (self._directory / str(self._generation)).mkdir(mode=0o700, parents=True)
+        self._commits = 0
+        self._searcher: tuple[int, Searcher] | None = None
+        self._place = str(self._directory / str(self._generation))
+        Path(self._place).mkdir(mode=0o700, parents=True)
 
     async def _plan(self, snapshot: Snapshot) -> Plan:
         return await trio.to_thread.run_sync(
@@ -103,10 +110,12 @@ class Builder:
         )
 
     async def _search_on(self) -> Searcher:
-        if self._searcher is None:
-            place = str(self._directory / str(self._generation))
-            self._searcher = await trio.to_thread.run_sync(Searcher, place, limiter=self._threads)
-        return self._searcher
+        """Return a searcher that sees at least what was committed before the call."""
+        if self._searcher is None or self._searcher[0] != self._commits:
+            commits = self._commits
+            searcher = await trio.to_thread.run_sync(Searcher, self._place, limiter=self._threads)
+            self._searcher = (commits, searcher)
+        return self._searcher[1]
 
     async def _build(self, snapshot: Snapshot, rows: deque[int], report: Report, deadline: float) -> None:
         total = left = sum(snapshot.files.span_at(row).length for row in rows)
@@ -159,12 +168,10 @@ class Builder:
 
     async def _index(self, snapshot: Snapshot, batch: dict[Key, Content]) -> None:
         """Index *batch*; a content that the worker cannot bear is given up, the others are not."""
-        self._searcher = None
         for key in batch:
             self._begun.pop(key, None)
-        place = str(self._directory / str(self._generation))
         try:
-            reached = await self._offload.call(EXTEND, place, snapshot.pack.path, list(batch.values()))
+            reached = await self._offload.call(EXTEND, self._place, snapshot.pack.path, list(batch.values()))
         except OffloadError:
             if len(batch) == 1:
                 self._refused.update(batch)
@@ -176,7 +183,10 @@ class Builder:
         except (OSError, ValueError) as failed:  # tantivy raises ValueError whatever went wrong below it
             if os.strerror(errno.ENOSPC) not in str(failed):
                 raise
-            raise Busy(f"The disk under {place} is full.", "Free space there, then ask again.") from failed
+            raise Busy(
+                f"The disk under {self._place} is full.", "Free space there, then ask again."
+            ) from failed
+        self._commits += 1
         (key, last), (at, line) = list(batch.items())[-1], cast("tuple[int, int]", reached)
         self._numbers.update((key, content.number) for key, content in batch.items())
         if at < last.span.length:

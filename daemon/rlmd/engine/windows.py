@@ -21,8 +21,8 @@ def best_run(
 ) -> tuple[int, int]:
     """Return the run of *lines* that fits *room* characters and holds most of *terms*.
 
-    *table* turns lines into terms.  The earliest of equals, at least one line, as (start, stop) without `stop`.  Lines count with
-    their end, and as *longest* characters at most.
+    The earliest of equals, at least one line, as (start, stop) without `stop`.  Lines count with
+    their end, and as *longest* characters at most; *table* turns them into terms.
     """
     sizes = [min(len(line), longest or len(line)) + 1 for line in lines]
     if sum(sizes) <= room + 1 or len(lines) == 1:

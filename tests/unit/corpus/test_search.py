@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from corpus_world import World, open_world
 from rlmd.corpus import text
@@ -11,7 +12,6 @@ from rlmd.corpus.search import Ranked
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.errors import Busy
 from rlmd.offload import OffloadDied
-from rlmd.values import Progress
 
 pytestmark = pytest.mark.real_io
 
@@ -150,13 +150,11 @@ async def test_sources_are_indexed_before_tests_and_docs(
     cache: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rlmd.corpus.build.PIECE_BYTES", 4000)
-    heard: list[Progress] = []
     with trio.fail_after(10):
         async with open_world(cache) as world:
             snapshot = await world.collect(tree)
             await world.search(snapshot, "delay")
             (*_, last) = world.offload.calls
-            del heard
 
             assert len(world.offload.calls) > 3
             assert isinstance(last[2], list)
@@ -239,3 +237,50 @@ async def test_the_same_question_has_the_same_answer(cache: Path, tree: Path) ->
             second = await world.search(await world.collect(tree), "module value delay")
 
     assert first.passages == second.passages
+
+
+async def test_the_last_who_waits_cancels_the_build_and_what_was_begun_is_done_again(
+    cache: Path, tree: Path
+) -> None:
+    with trio.fail_after(10):
+        async with open_world(cache) as world:
+            snapshot = await world.collect(tree)
+            world.offload.gate = trio.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(world.search, snapshot, "delay")
+                await wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+            world.offload.gate.set()
+
+            ranked = await world.search(snapshot, "retry delay")
+
+            assert ranked.unindexed == []
+            assert ranked.passages[0].path == "pkg/backoff.py"
+            assert len(indexed(world)) == len(set(indexed(world))) == 2 * (len(snapshot.files) - 1)
+
+
+def remove_modules(tree: Path) -> None:
+    for path in tree.glob("pkg/module_*.py"):
+        path.unlink()
+
+
+def generations(cache: Path) -> list[str]:
+    return [path.name for path in cache.glob("corpus/run-*/index-1/*")]
+
+
+async def test_an_index_that_is_mostly_dead_is_begun_anew(
+    cache: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlmd.corpus.build.FEW_DEAD", 3)
+    with trio.fail_after(10):
+        async with open_world(cache) as world:
+            await world.search(await world.collect(tree), "delay")
+            remove_modules(tree)
+            snapshot = await world.collect(tree)
+            world.offload.calls.clear()
+
+            ranked = await world.search(snapshot, "retry delay")
+
+            assert ranked.passages[0].path == "pkg/backoff.py"
+            assert len(indexed(world)) == len(snapshot.files) - 1
+            assert generations(cache) == ["2"]
