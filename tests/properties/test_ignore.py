@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from properties.globbing import have, ignore_texts, lay, plant
 from hypothesis import HealthCheck, given, settings
 
+from properties.globbing import have, ignore_texts, lay, plant
 from rlmd.ingest.walk import walk
 from rlmd.values import SkipTally, WalkRules
 

@@ -6,10 +6,10 @@ import os
 import subprocess
 
 import pytest
-from properties.globbing import globs, have, ignore_texts, lay, plant
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from properties.globbing import globs, have, ignore_texts, lay, plant
 from rlmd.ingest.walk import walk
 from rlmd.values import SkipTally, WalkRules
 

@@ -55,7 +55,8 @@ class Belonging:
         }
         self._always = {GIT_DIR, *(os.path.split(path)[1] for path in self._closed)}
         self._sieves: dict[tuple[int, ...], tuple[list[Table], Sieve]] = {}
-        self.asked = frozenset(asked)
+        self._asked = frozenset(asked)
+        self._always |= {path.rpartition("/")[2] for path in self._asked}
 
     def doubtful(self, here: Directory, names: Sequence[str]) -> set[str]:
         """Return those of *names* for which `left_out` has to be asked; the others belong."""
@@ -68,12 +69,14 @@ class Belonging:
         found = self._sieves[key][1].sift(names)
         return found | self._always
 
+    def is_asked(self, here: Directory, name: str) -> bool:
+        """Say whether the entry was asked for by name."""
+        return here.path + name in self._asked
+
     def left_out(self, here: Directory, name: str, *, is_dir: bool) -> SkipReason | None:
-        """Return why an entry does not belong, or None; what was asked for by name belongs."""
+        """Return why an entry does not belong, or None."""
         if reason := self.barred(here, name, is_dir=is_dir):
             return reason
-        if self.asked and here.path + name in self.asked:
-            return None
         viewed = byte_view(name)
         if self._globs:
             included = self._globs.verdict(here.viewed, viewed, is_dir=is_dir)

@@ -24,8 +24,10 @@ class Rules:
     def __init__(self, lines: Iterable[str]) -> None:
         rules = [rule for line in lines if (rule := _parse(line)) is not None]
         self._negated = [rule.negated for rule in rules]
-        self._files = _Compiled((rule, rank) for rank, rule in enumerate(rules) if not rule.dir_only)
         self._dirs = _Compiled((rule, rank) for rank, rule in enumerate(rules))
+        self._files = self._dirs
+        if any(rule.dir_only for rule in rules):
+            self._files = _Compiled((rule, rank) for rank, rule in enumerate(rules) if not rule.dir_only)
 
     def __bool__(self) -> bool:
         return bool(self._negated)

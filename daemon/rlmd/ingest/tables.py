@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 from rlmd.ingest.globs import ANY_DEPTH, Token, Wild, component_regex, literal, path_regex
 
@@ -18,12 +19,15 @@ NO_MATCH = -1
 class Table:
     """Globs over names, or over paths, each with a rank; the highest rank that matches counts."""
 
-    __slots__ = ("_ranks", "_regex", "exact", "globs", "suffixes")
+    __slots__ = ("_ranks", "_regex", "ends", "exact", "globs", "shapeless", "starts", "suffixes")
 
     def __init__(self) -> None:
         self.exact: dict[str, int] = {}
         self.suffixes: dict[str, int] = {}
         self.globs: list[str] = []
+        self.starts: set[str] = set()
+        self.ends: set[str] = set()
+        self.shapeless: list[str] = []
         self._ranks: list[int] = []
         self._regex: re.Pattern[str] | None = None
 
@@ -39,7 +43,14 @@ class Table:
         elif suffix is not None and suffix.rfind(".") == 0:
             self.suffixes[suffix] = rank
         else:
-            self._add_glob(component_regex(tokens), rank)
+            regex = component_regex(tokens)
+            self._add_glob(regex, rank)
+            if start := _literal_run(tokens):
+                self.starts.add(start)
+            elif end := _literal_run(tokens[::-1])[::-1]:
+                self.ends.add(end)
+            else:
+                self.shapeless.append(regex)
 
     def add_path(self, parts: list[list[Token]], rank: int) -> None:
         """File a glob over paths; ranks must come in ascending order."""
@@ -69,26 +80,36 @@ class Table:
 
 
 class Sieve:
-    """Picks from a listing the names that one of several tables may match."""
+    """Picks from a listing the names that one of several tables of name globs may match."""
 
-    __slots__ = ("_exact", "_regex", "_suffixes")
+    __slots__ = ("_ends", "_exact", "_regex", "_starts", "_suffixes")
 
     def __init__(self, tables: Sequence[Table]) -> None:
         self._exact = frozenset(text for table in tables for text in table.exact)
         self._suffixes = frozenset(text for table in tables for text in table.suffixes)
-        globs = dict.fromkeys(regex for table in tables for regex in table.globs)
-        self._regex = any_of(globs) if globs else None
+        self._starts = tuple({text for table in tables for text in table.starts})
+        self._ends = tuple({text for table in tables for text in table.ends})
+        shapeless = dict.fromkeys(regex for table in tables for regex in table.shapeless)
+        self._regex = any_of(shapeless) if shapeless else None
 
     def sift(self, names: Sequence[str]) -> set[str]:
-        """Return those of *names* (byte views) that are worth asking about."""
+        """Return those of *names* (byte views) that are worth asking about, and maybe some more."""
         found = set(self._exact.intersection(names))
-        if self._suffixes:
-            suffixes = self._suffixes
+        if suffixes := self._suffixes:
             found.update([name for name in names if name[name.rfind(".") :] in suffixes])
+        if starts := self._starts:
+            found.update([name for name in names if name.startswith(starts)])
+        if ends := self._ends:
+            found.update([name for name in names if name.endswith(ends)])
         if self._regex is not None:
             fullmatch = self._regex.fullmatch
             found.update([name for name in names if fullmatch(name)])
         return found
+
+
+def _literal_run(tokens: list[Token]) -> str:
+    """Return the text that *tokens* begin with."""
+    return "".join(str(token) for token in takewhile(lambda token: isinstance(token, str), tokens))
 
 
 def any_of(regexes: Iterable[str]) -> re.Pattern[str]:
@@ -97,5 +118,5 @@ def any_of(regexes: Iterable[str]) -> re.Pattern[str]:
 
 
 def is_name_glob(parts: list[list[Token]]) -> bool:
-    """Say whether a path glob is `**/NAME`, which is a glob over names."""
-    return parts[0] == ANY_DEPTH and len(parts[1:]) == 1
+    """Say whether a path glob is `**/NAME`, or `**` alone, which are globs over names."""
+    return parts[0] == ANY_DEPTH and not parts[2:]

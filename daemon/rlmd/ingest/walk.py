@@ -69,7 +69,6 @@ class _Walk:
         self._tally = tally
         self._ignore_files = IgnoreFiles(os.environ)
         self._above = self._ignore_files.above(root)
-        self._taken_by_name: set[str] = set()
         self._entered: dict[tuple[int, int], str] = {}
         self.begin_step()
 
@@ -105,7 +104,7 @@ class _Walk:
         elif is_dir:
             self.pending.append(here.scoped(self._scope(here)).below(name))
         elif stat.S_ISREG(mode):
-            self._take(here, name)
+            self._batch.append(FileRef(target, here.absolute + name))
         else:
             self._skip_other(here, name, is_link=stat.S_ISLNK(mode))
 
@@ -162,27 +161,27 @@ class _Walk:
         self, here: Directory, entries: list[os.DirEntry[str]], doubtful: set[str], below: list[Directory]
     ) -> None:
         """Decide on each of *entries*; directories that belong go to *below*."""
+        path, absolute, take = here.path, here.absolute, self._batch.append
         for entry in entries:
             name = entry.name
-            if name in doubtful:
-                is_dir = entry.is_dir(follow_symlinks=False)
-                if reason := self._belonging.left_out(here, name, is_dir=is_dir):
-                    self._skip(here, name, reason, is_dir=is_dir)
-                    continue
+            if name in doubtful and self._leave_out(here, entry):
+                continue
             if entry.is_file(follow_symlinks=False):
-                self._take(here, name)
+                take(FileRef(path + name, absolute + name))
             elif entry.is_dir(follow_symlinks=False):
                 below.append(here.below(name))
             else:
                 self._skip_other(here, name, is_link=entry.is_symlink())
 
-    def _take(self, here: Directory, name: str) -> None:
-        path = here.path + name
-        if self._belonging.asked and path in self._belonging.asked:
-            if path in self._taken_by_name:
-                return
-            self._taken_by_name.add(path)
-        self._batch.append(FileRef(path, here.absolute + name))
+    def _leave_out(self, here: Directory, entry: os.DirEntry[str]) -> bool:
+        """Count the entry as skipped, if it is, and say so; what was asked for is dealt with by `start`."""
+        if self._belonging.is_asked(here, entry.name):
+            return True
+        is_dir = entry.is_dir(follow_symlinks=False)
+        reason = self._belonging.left_out(here, entry.name, is_dir=is_dir)
+        if reason:
+            self._skip(here, entry.name, reason, is_dir=is_dir)
+        return reason is not None
 
     def _scope(self, here: Directory) -> Scope:
         return self._ignore_files.extend(here.scope, here.absolute)

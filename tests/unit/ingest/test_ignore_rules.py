@@ -30,6 +30,7 @@ def ignored(text: str, path: str, *, is_dir: bool = False) -> bool | None:
         ("d/**/a", "d/a", True),
         ("d/**/a", "d/x/y/a", True),
         ("d/*", "d/x/y", None),
+        ("/**", "d/x/y", True),
         ("a?c", "abc", True),
         ("a?c", "a/c", None),
         ("a[!b]c", "a/c", None),
@@ -116,9 +117,9 @@ def test_a_hostile_glob_takes_no_time(glob):
 
 
 def test_a_sieve_keeps_every_name_some_rule_speaks_of():
-    rules = Rules.from_globs(["*.o", "exact", ".*", "d/x", "/top"])
+    rules = Rules.from_globs(["*.o", "exact", ".*", "d/x", "/top", "*~", "[x-z]?"])
 
-    assert Sieve(list(rules.tables(""))).sift(["a.o", "exact", ".h", "x", "top", "c"]) == {
-        "a.o", "exact", ".h", "top"
+    assert Sieve(list(rules.tables(""))).sift(["a.o", "exact", ".h", "x", "top", "c", "c~", "zz"]) == {
+        "a.o", "exact", ".h", "top", "c~", "zz"
     }  # fmt: skip
     assert Sieve(list(rules.tables("d/"))).sift(["x", "top", "c"]) == {"x"}
