@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -20,13 +20,17 @@ class Row:
         return statistics.median(self.seconds)
 
 
-def interleave(contenders: Mapping[str, Callable[[], object]], *, rounds: int = 5) -> dict[str, Row]:
+async def interleave(
+    contenders: Mapping[str, Callable[[], object | Awaitable[object]]], *, rounds: int = 5
+) -> dict[str, Row]:
     """Run all contenders in turn, *rounds* times after one warm-up round nobody counts."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for round_number in range(rounds + 1):
         for name, run in contenders.items():
             started = time.perf_counter()
-            run()
+            result = run()
+            if isinstance(result, Awaitable):
+                await result
             if round_number:
                 seconds[name].append(time.perf_counter() - started)
     return {name: Row(name, tuple(values)) for name, values in seconds.items()}
@@ -38,7 +42,7 @@ def ratio(rows: Mapping[str, Row], ours: str, peer: str) -> float:
     return statistics.median(a / b for a, b in pairs)
 
 
-def print_table(title: str, rows: Mapping[str, Row], *, base: str) -> None:
+def print_table(title: str, rows: Mapping[str, Row], base: str) -> None:
     """Print median, spread and the ratio to *base* of each contender."""
     print(f"\n{title}")
     print(f"  {'':34} {'median':>9} {'min':>9} {'max':>9}   x {base}")
