@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
 
 from rlmd.ingest.globs import ANY_DEPTH, Token, Wild, component_regex, literal, path_regex
 
@@ -19,15 +18,14 @@ NO_MATCH = -1
 class Table:
     """Globs over names, or over paths, each with a rank; the highest rank that matches counts."""
 
-    __slots__ = ("_ranks", "_regex", "ends", "exact", "globs", "shapeless", "starts", "suffixes")
+    __slots__ = ("_ranks", "_regex", "clueless", "clues", "exact", "globs", "suffixes")
 
     def __init__(self) -> None:
         self.exact: dict[str, int] = {}
         self.suffixes: dict[str, int] = {}
         self.globs: list[str] = []
-        self.starts: set[str] = set()
-        self.ends: set[str] = set()
-        self.shapeless: list[str] = []
+        self.clues: set[str] = set()
+        self.clueless: list[str] = []
         self._ranks: list[int] = []
         self._regex: re.Pattern[str] | None = None
 
@@ -45,12 +43,10 @@ class Table:
         else:
             regex = component_regex(tokens)
             self._add_glob(regex, rank)
-            if start := _literal_run(tokens):
-                self.starts.add(start)
-            elif end := _literal_run(tokens[::-1])[::-1]:
-                self.ends.add(end)
+            if clue := _clue(tokens):
+                self.clues.add(clue)
             else:
-                self.shapeless.append(regex)
+                self.clueless.append(regex)
 
     def add_path(self, parts: list[list[Token]], rank: int) -> None:
         """File a glob over paths; ranks must come in ascending order."""
@@ -82,34 +78,39 @@ class Table:
 class Sieve:
     """Picks from a listing the names that one of several tables of name globs may match."""
 
-    __slots__ = ("_ends", "_exact", "_regex", "_starts", "_suffixes")
+    __slots__ = ("_clues", "_exact", "_regex", "_suffixes")
 
     def __init__(self, tables: Sequence[Table]) -> None:
         self._exact = frozenset(text for table in tables for text in table.exact)
         self._suffixes = frozenset(text for table in tables for text in table.suffixes)
-        self._starts = tuple({text for table in tables for text in table.starts})
-        self._ends = tuple({text for table in tables for text in table.ends})
-        shapeless = dict.fromkeys(regex for table in tables for regex in table.shapeless)
-        self._regex = any_of(shapeless) if shapeless else None
+        self._clues = tuple({clue for table in tables for clue in table.clues})
+        clueless = dict.fromkeys(regex for table in tables for regex in table.clueless)
+        self._regex = any_of(clueless) if clueless else None
 
     def sift(self, names: Sequence[str]) -> set[str]:
         """Return those of *names* (byte views) that are worth asking about, and maybe some more."""
         found = set(self._exact.intersection(names))
         if suffixes := self._suffixes:
             found.update([name for name in names if name[name.rfind(".") :] in suffixes])
-        if starts := self._starts:
-            found.update([name for name in names if name.startswith(starts)])
-        if ends := self._ends:
-            found.update([name for name in names if name.endswith(ends)])
+        framed = "\n".join(["", *names, ""])
+        for clue in self._clues:
+            if clue in framed:
+                found.update([name for name in names if clue in f"\n{name}\n"])
         if self._regex is not None:
             fullmatch = self._regex.fullmatch
             found.update([name for name in names if fullmatch(name)])
         return found
 
 
-def _literal_run(tokens: list[Token]) -> str:
-    """Return the text that *tokens* begin with."""
-    return "".join(str(token) for token in takewhile(lambda token: isinstance(token, str), tokens))
+def _clue(tokens: list[Token]) -> str:
+    """Return a text that every name the glob matches has in it, framed by newlines; "" for none."""
+    runs = [""]
+    for token in ("\n", *tokens, "\n"):
+        if isinstance(token, str):
+            runs[-1] += token
+        else:
+            runs.append("")
+    return max((run for run in runs if run != "\n"), key=len, default="")
 
 
 def any_of(regexes: Iterable[str]) -> re.Pattern[str]:
