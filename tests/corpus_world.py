@@ -28,6 +28,7 @@ class ThreadOffload:
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
+        self.called = trio.Event()
         self.failing: list[Exception] = []
         self.gate = trio.Event()
         self.gate.set()
@@ -37,6 +38,7 @@ class ThreadOffload:
         module, _, name = function.partition(":")
         async with self._turn:
             self.calls.append(args)
+            self.called.set()
             await self.gate.wait()
             if self.failing:
                 raise self.failing.pop(0)

@@ -104,6 +104,39 @@ async def test_settled_files_are_not_read_again(
             assert second.skipped.by_reason == {"binary": 1}
 
 
+async def test_a_refused_file_is_looked_at_again_when_it_has_changed(
+    cache: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlmd.corpus.collect.GRAIN_NS", -1_000_000_000)
+    (tree / "image.bin").write_bytes(b"\0" * 100)
+    with trio.fail_after(5):
+        async with open_world(cache) as world:
+            first = await world.collect(tree)
+            (tree / "image.bin").write_bytes(b"text\n")
+
+            second = await world.collect(tree)
+
+    assert first.skipped.by_reason == {"binary": 1}
+    assert second.skipped.by_reason == {}
+    assert second.entry("image.bin") is not None
+
+
+async def test_a_corpus_in_use_is_not_evicted(cache: Path, tree: Path) -> None:
+    with trio.fail_after(5):
+        async with open_world(cache, snapshots=1) as world:
+            snapshot = await world.collect(tree)
+            world.offload.gate = trio.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(world.search, snapshot, "alpha")
+                await world.offload.called.wait()
+                await world.collect(tree, ["README.md"])
+                kept = await world.keeper.ask(Kept())
+                world.offload.gate.set()
+
+    assert isinstance(kept, list)
+    assert snapshot in kept
+
+
 async def test_a_snapshot_stays_as_it_was_though_files_change(cache: Path, tree: Path) -> None:
     with trio.fail_after(5):
         async with open_world(cache) as world:

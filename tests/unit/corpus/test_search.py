@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
 from corpus_world import World, open_world
 from rlmd.corpus import text
@@ -248,7 +247,7 @@ async def test_the_last_who_waits_cancels_the_build_and_what_was_begun_is_done_a
             world.offload.gate = trio.Event()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(world.search, snapshot, "delay")
-                await wait_all_tasks_blocked()
+                await world.offload.called.wait()
                 nursery.cancel_scope.cancel()
             world.offload.gate.set()
 

@@ -29,7 +29,7 @@ def test_the_id_depends_on_paths_and_contents_alone() -> None:
 
     assert Files([entry("b", "2"), entry("a", "1")]).digest() == same
     assert Files([entry("a", "2"), entry("b", "1")]).digest() != same
-    assert Files([entry("a", "1")]).digest() != same
+    assert Files([entry("a", "1"), entry("c", "2")]).digest() != same
 
 
 def test_totals_are_of_all_files(tmp_path: Path) -> None:
