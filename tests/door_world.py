@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import trio
 
@@ -152,7 +152,7 @@ class RawClient:
                 return None
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
-        return json.loads(line)
+        return cast("Frame", json.loads(line))
 
     async def call(
         self, name: str, arguments: Frame | None = None, *, request_id: int | str = 1, **meta: Any

@@ -74,10 +74,9 @@ def as_text(found: Mapping[str, Any]) -> str:
         blocks.append("Nothing found.")
     if (corpus := found["corpus"]) is not None:
         read, skipped = found["coverage"], found["skipped"]
-        blocks.append(
-            f"{corpus['root']}: {read['files_read']:,} of {read['files']:,} files, "
-            f"{corpus['tokens']:,} tokens; skipped {skipped['files']:,} files, {skipped['dirs']:,} directories"
-        )
+        examined = f"{read['files_read']:,} of {read['files']:,} files, {corpus['tokens']:,} tokens"
+        left_out = f"skipped {skipped['files']:,} files and {skipped['dirs']:,} directories"
+        blocks.append(f"{corpus['root']}: {examined}; {left_out}")
     return "\n\n".join(blocks)
 
 

@@ -87,6 +87,7 @@ def adopt(fd: int) -> Door:
     """Listen on an inherited socket; its file stays with whoever made it."""
     listening = socket.socket(fileno=fd)
     if listening.family != socket.AF_UNIX or listening.type != socket.SOCK_STREAM:
+        listening.close()
         raise ConfigError(f"the inherited descriptor {fd} is no Unix stream socket")
     return Door(listening, str(listening.getsockname()))
 
@@ -96,12 +97,14 @@ async def serve(
     handle: Callable[[trio.SocketStream, Peer], Awaitable[None]],
     *,
     max_connections: int,
+    connections: trio.Nursery | None = None,
     uid: int | None = None,
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Hand each connection of our own user to *handle*, in a task of its own, until cancelled.
 
-    A handler that raises loses its own connection only.  Beyond *max_connections* a peer is told so
+    Given a nursery for them, *connections* outlive the accepting.  A handler that raises loses its
+    own connection only.  Beyond *max_connections* a peer is told so
     and let go.  *uid* is the one user let in, by default the process's own.
     """
     door.socket.setblocking(False)
@@ -109,7 +112,7 @@ async def serve(
     admit = partial(
         _admit, handle, trio.CapacityLimiter(max_connections), os.getuid() if uid is None else uid
     )
-    await trio.serve_listeners(admit, [listener], task_status=task_status)
+    await trio.serve_listeners(admit, [listener], handler_nursery=connections, task_status=task_status)
 
 
 async def _admit(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,7 +72,8 @@ class McpDoor:
     """Serves MCP on connections that a listener accepted.
 
     At most `max_requests` tool calls of a connection are in hand at once; further ones are told
-    `busy`.  `max_chars` and `wait_s` hold where a call does not say.
+    `busy`.  `max_chars` and `wait_s` hold where a call does not say.  Once `draining` is set nothing
+    more is read: each connection ends when the calls it made are answered.
     """
 
     def __init__(
@@ -83,8 +86,10 @@ class McpDoor:
         write_timeout_s: float = 30.0,
         max_chars: int = 9_000,
         wait_s: float = 25.0,
+        draining: trio.Event | None = None,
     ) -> None:
         self._services = services
+        self._draining = trio.Event() if draining is None else draining
         self._max_frame_bytes = max_frame_bytes
         self._max_requests = max_requests
         self._write_timeout_s = write_timeout_s
@@ -113,13 +118,16 @@ class McpDoor:
         with structlog.contextvars.bound_contextvars(connection_id=connection.session.id), wire.end:
             log.info("connection.opened", peer_pid=peer.pid)
             try:
-                await serve_dual_era_loop(
-                    self._server,
-                    wire.reads,
-                    wire.writes,
-                    lifespan_state=connection,
-                    init_options=self._options,
-                )
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_read_no_more, stream, self._draining)
+                    await serve_dual_era_loop(
+                        self._server,
+                        wire.reads,
+                        wire.writes,
+                        lifespan_state=connection,
+                        init_options=self._options,
+                    )
+                    nursery.cancel_scope.cancel()
             except* (anyio.BrokenResourceError, trio.BrokenResourceError):
                 log.info("connection.broken")
 
@@ -176,6 +184,13 @@ def _failed(failure: Failure) -> CallToolResult:
     return CallToolResult(
         content=[TextContent(type="text", text=failure.text)], is_error=True, _meta={ERROR_META: error}
     )
+
+
+async def _read_no_more(stream: trio.SocketStream, draining: trio.Event) -> None:
+    """Once *draining* is set make the connection look as if its peer had said all it wanted."""
+    await draining.wait()
+    with suppress(OSError):  # the peer is gone already
+        stream.socket.shutdown(socket.SHUT_RD)
 
 
 def _working_directory(peer: Peer) -> str | None:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 import trio
 
@@ -180,7 +179,7 @@ async def test_answers_under_way_reach_a_client_that_closed_its_sending_half(hom
                 call("rlm_read", {"path": "a"}, request_id=1), call("rlm_read", {"path": "a"}, request_id=2)
             )
             await client.stream.send_eof()
-            await anyio.sleep(0.1)  # longer than a connection without requests would live on
+            await trio.sleep(0.1)  # longer than a connection without requests would live on
             release.set()
             answers = [await client.receive(), await client.receive()]
             end = await client.receive()
