@@ -80,9 +80,8 @@ ATOMS = [
         r"\(",
         ".",
         "$",
-        "^",
     ),
-    *(r"\w", r"\d", r"\s", r"\S", r"\W", r"\D", r"\b", r"\B", r"\A", r"\z", r"\pL", r"\p{Greek}", r"\P{L}"),
+    *(r"\w", r"\d", r"\s", r"\S", r"\W", r"\D", r"\b", r"\B", r"\z", r"\pL", r"\p{Greek}", r"\P{L}"),
     *(
         "[a-c]",
         "[^a]",
@@ -170,7 +169,8 @@ REGEXES = [
 
 
 def random_pattern(choose: random.Random) -> str:
-    parts = []
+    # Only at the start: ripgrep 13 misses lines for "\\b^" that it finds for "^\\b".
+    parts = [choose.choice(["", "", "", "", "^", r"\A", "(?:^|x)"])]
     for _ in range(choose.randint(1, 5)):
         atom = choose.choice(ATOMS)
         if not atom.startswith(("(?i)", "(?-i)", "(?U)")) and choose.random() < 0.25:

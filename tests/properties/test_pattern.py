@@ -151,6 +151,24 @@ def test_unicode_and_syntax_are_those_of_ripgrep(pattern: str, text: str, lines:
     assert matching_lines(pattern, text) == lines
 
 
+@pytest.mark.parametrize(
+    ("pattern", "needles"),
+    [
+        (r"foo\bbar", (b"foobar",)),
+        (r"\w+_lock\(", (b"_lock(",)),
+        ("(?:spin|mutex)_", (b"spin", b"mutex")),
+        ("(?:spin|[a-z]+)x", ()),
+        ("(?i)foo1", ()),
+        ("(abc)+d?", (b"abc",)),
+        ("(abc)*", ()),
+    ],
+)
+def test_a_pattern_names_texts_of_which_every_match_holds_one(
+    pattern: str, needles: tuple[bytes, ...]
+) -> None:
+    assert compile_pattern(pattern).needles == needles
+
+
 def test_case_folds_simply_and_without_turkish_dots() -> None:
     kelvin, long_s, dotless_i = "\u212a", "\u017f", "\u0131"
     text = f"{kelvin}\n{long_s}\nİ\n{dotless_i}\nÉé\n"

@@ -110,9 +110,9 @@ def test_a_missing_path_comes_with_the_nearest_that_exist(places: Path) -> None:
     (places / "work" / "secret-notes.md").write_text("x")
 
     with pytest.raises(NotFound) as missing:
-        Roots((), (str(places / "work" / "secret-notes.md"),)).resolve("Notes.txt", session(places))
+        Roots((), (str(places / "work" / "secret-notes.md"),)).resolve("NOTES.txt", session(places))
 
-    assert missing.value.message == "no such path: Notes.txt"
+    assert missing.value.message == "no such path: NOTES.txt"
     assert missing.value.hint == "The nearest that exist: notes.md."
 
 
