@@ -7,12 +7,14 @@ import errno
 import os
 import socket
 import struct
-import subprocess
 import sys
 import time
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rlmd import lockfile, paths
+
+if TYPE_CHECKING:
+    import subprocess
 
 START_S = 15.0
 PAUSE_S = 0.05
@@ -105,6 +107,8 @@ class Starter:
 
 def spawn() -> subprocess.Popen[bytes]:
     """Start a daemon in a session of its own; it outlives us and logs into the state directory."""
+    import subprocess  # noqa: PLC0415  # 15 ms that a daemon which is there need not cost
+
     state = paths.state_dir()
     paths.make_private_dir(state)
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
