@@ -34,15 +34,15 @@ def places(result: GrepResult) -> list[tuple[str, int]]:
 async def test_matches_come_by_path_and_line_with_their_text(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "x.py").write_text("no\nneedle one")
-    (tmp_path / "a.py").write_text("needle two\nno\nthree needle\n")
+    (tmp_path / "c.py").write_text("needle two\nno\nthree needle\n")
     (tmp_path / ".env").write_text("needle")
 
     result = await look(tmp_path, "needle")
 
     assert result.matches == (
-        FoundLine("a.py", 1, "needle two"),
-        FoundLine("a.py", 3, "three needle"),
         FoundLine("b/x.py", 2, "needle one"),
+        FoundLine("c.py", 1, "needle two"),
+        FoundLine("c.py", 3, "three needle"),
     )
     assert (result.files, result.total, result.truncated, result.next_cursor) == (2, 3, False, None)
     assert result.skipped.by_reason == {"secret": 1}
@@ -132,12 +132,14 @@ async def test_file_modes_name_each_file_once_and_count_all_lines(tmp_path: Path
     (tmp_path / "a").write_text("no\nx\nx\n")
     (tmp_path / "b").write_text("x\n")
 
+    whole = await look(tmp_path, "x", output_mode=mode)
     first = await look(tmp_path, "x", output_mode=mode, limit=1)
     second = await look(tmp_path, "x", output_mode=mode, limit=1, cursor=first.next_cursor)
 
     assert first.matches == (FoundLine("a", 2, "x", count=2),)
     assert (first.files, first.total, first.truncated) == (2, 3, True)
     assert second.matches == (FoundLine("b", 1, "x", count=1),)
+    assert whole.matches == first.matches + second.matches
 
 
 async def test_glob_and_type_narrow_the_files(tmp_path: Path) -> None:
