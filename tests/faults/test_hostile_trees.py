@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -134,6 +135,40 @@ def test_a_directory_swapped_for_a_link_during_the_walk_leads_nowhere(tmp_path):
 
     assert all("secret" not in path for path in rest)
     assert tally.by_reason == {"vanished": 1}
+
+
+def test_a_directory_whose_parent_is_swapped_during_the_walk_leads_nowhere(tmp_path):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    (root / "d/e").mkdir(parents=True)
+    (outside / "e").mkdir(parents=True)
+    (outside / "e/secret").touch()
+    for number in range(300):
+        (root / f"d/{number}").touch()
+    tally = SkipTally()
+    steps = walk(str(root), (), WalkRules(), tally)
+    while not next(steps):
+        pass
+
+    (root / "d").rename(tmp_path / "was")
+    (root / "d").symlink_to(outside)
+    rest = [file.path for batch in steps for file in batch]
+
+    assert all("secret" not in path for path in rest)
+    assert tally.by_reason == {"symlink_outside": 1}
+
+
+def test_a_directory_met_under_two_paths_is_entered_once(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/f").touch()
+    (tmp_path / "b").mkdir()
+    mount = shutil.which("mount")
+    if not mount or subprocess.run([mount, "--bind", tmp_path / "a", tmp_path / "b"], check=False).returncode:
+        pytest.skip("only root may bind a directory to a second place")
+
+    try:
+        assert survey(tmp_path) == (["a/f"], {"b": ("loop", True)})
+    finally:
+        subprocess.run(["umount", tmp_path / "b"], check=True)
 
 
 async def test_a_parent_swapped_for_a_link_before_the_read_leads_nowhere(tmp_path):

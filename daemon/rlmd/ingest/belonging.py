@@ -48,7 +48,7 @@ class Belonging:
     def __init__(self, rules: WalkRules, asked: Iterable[str]) -> None:
         self._secret = Rules.from_globs(rules.secret)
         self._globs = Rules.from_globs([*rules.include, *(f"!{glob}" for glob in rules.exclude)])
-        self._only_included = bool(rules.include)
+        self._only_included = self._globs.ignores  # to ripgrep an include is a rule, an exclude its negation
         self._closed: dict[str, SkipReason] = {
             **dict.fromkeys(rules.own, "ignored"),
             **dict.fromkeys(rules.deny, "secret"),

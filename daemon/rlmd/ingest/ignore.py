@@ -32,6 +32,11 @@ class Rules:
     def __bool__(self) -> bool:
         return bool(self._negated)
 
+    @property
+    def ignores(self) -> bool:
+        """Whether any rule does more than bring entries back."""
+        return not all(self._negated)
+
     @classmethod
     def from_bytes(cls, data: bytes) -> Rules:
         """Compile the content of an ignore file; lines that do not parse are left out."""

@@ -91,6 +91,7 @@ def test_globs_are_ripgreps(tmp_path):
     assert found(tmp_path, include=("*.py",))[0] == ["a.py", "d/b.py", "e/f.py"]
     assert found(tmp_path, include=("*.log",))[0] == ["a.log"]
     assert found(tmp_path, exclude=("/d", "*.log"))[0] == [".ignore", "a.py", "e/f.py"]
+    assert found(tmp_path, include=("#no glob",))[0] == found(tmp_path)[0]
     assert found(tmp_path, include=("*.py",), exclude=("e/**",))[0] == ["a.py", "d/b.py"]
 
 
