@@ -169,6 +169,13 @@ def test_a_pattern_names_texts_of_which_every_match_holds_one(
     assert compile_pattern(pattern).needles == needles
 
 
+@given(st.lists(st.sampled_from(["needle", "a needle 7", "no", "", "needle 7"]), max_size=60))
+def test_a_needle_in_many_lines_that_do_not_match_hides_no_line_that_does(lines: list[str]) -> None:
+    text = "".join(line + "\n" for line in lines * 3)
+
+    assert matching_lines(r"needle \d", text) == [line for line in lines * 3 if line.endswith("7")]
+
+
 def test_case_folds_simply_and_without_turkish_dots() -> None:
     kelvin, long_s, dotless_i = "\u212a", "\u017f", "\u0131"
     text = f"{kelvin}\n{long_s}\nİ\n{dotless_i}\nÉé\n"

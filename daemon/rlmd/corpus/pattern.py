@@ -29,6 +29,8 @@ from rlmd.errors import BadArgument
 
 ENGINE_BYTES = 64 << 20
 LONGEST_PATTERN = 64 << 10
+WASTED_TRY_BYTES = 1 << 10  # what the engine scans in the time of one line tried in vain
+FREE_TRIES_BYTES = 4 << 10
 WORD_LINE_S = 0.05  # what `regex` may spend on one line
 
 Span = tuple[int, int]
@@ -62,14 +64,19 @@ class LinePattern:
         return _lines_by_program(self._program, text)
 
     def _lines_by_needle(self, text: bytes, needle: bytes) -> Iterator[Span]:
-        program, start = self._program, 0
+        program, start, in_vain = self._program, 0, 0
         while (found := text.find(needle, start)) >= 0:
             start = text.rfind(b"\n", start, found) + 1 or start
             end = text.find(b"\n", found)
             end = len(text) if end < 0 else end
             if program is None or program.search(text, start, end):
                 yield start, end
+            else:
+                in_vain += 1
             start = end + 1
+            if program is not None and in_vain * WASTED_TRY_BYTES > start + FREE_TRIES_BYTES:
+                yield from ((start + a, start + b) for a, b in _lines_by_program(program, text[start:]))
+                return
 
 
 @dataclass(frozen=True, slots=True)
