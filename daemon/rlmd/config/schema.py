@@ -51,6 +51,7 @@ Bytes = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Globs = Annotated[tuple[str, ...], BeforeValidator(from_list)]
+Words = Annotated[tuple[str, ...], BeforeValidator(from_list)]
 Paths = Annotated[tuple[Annotated[str, AfterValidator(expand_home)], ...], BeforeValidator(from_list)]
 OptionalPath = Annotated[str, AfterValidator(lambda path: expand_home(path) if path else path)]
 Url = Annotated[str, AfterValidator(require_url)]
@@ -209,6 +210,21 @@ class Llm(Section):
     )
     autodetect: bool = Field(
         default=False, description="look for a model server on this machine when none is configured"
+    )
+    command: Words = Field(
+        default=(),
+        description='a program that answers in the server\'s stead, such as ["claude", "-p"]: the prompt on '
+        "its stdin, the reply on its stdout, {model} among its words is the model; goes before base_url",
+    )
+    window_tokens: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="tokens that fit one prompt; 0 = what the provider or our table says"
+    )
+    max_result_tokens: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="tokens of one reply at most; 0 = the provider's own limit"
+    )
+    stream: bool = Field(
+        default=False,
+        description="have replies sent in pieces, for proxies that give up on silent connections",
     )
 
 
