@@ -169,7 +169,7 @@ def test_a_pattern_names_texts_of_which_every_match_holds_one(
     assert compile_pattern(pattern).needles == needles
 
 
-@given(st.lists(st.sampled_from(["needle", "a needle 7", "no", "", "needle 7"]), max_size=60))
+@given(st.lists(st.sampled_from(["needle x", "a needle 7", "no", "", "needle "]), max_size=60))
 def test_a_needle_in_many_lines_that_do_not_match_hides_no_line_that_does(lines: list[str]) -> None:
     text = "".join(line + "\n" for line in lines * 3)
 
