@@ -86,6 +86,12 @@ class Jobs(Generic[T]):
                 job.scope.cancel()
         return ended
 
+    def cancel_unheard(self) -> None:
+        """End the jobs that nobody waits for; those of a client that went away, on shutdown."""
+        for job in self._running.values():
+            if not job.followers:
+                job.scope.cancel()
+
     async def _run(self, key: object, job: Job[T], work: Work[T]) -> None:
         with structlog.contextvars.bound_contextvars(job_id=job.id):
             try:

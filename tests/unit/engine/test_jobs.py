@@ -103,3 +103,16 @@ async def test_one_job_too_many_is_refused(autojump_clock, nursery):
     with pytest.raises(Busy):
         jobs.start("other", work_of(1))
     await jobs.wait(job, 9, ignore_progress)
+
+
+async def test_only_jobs_that_somebody_waits_for_outlive_a_shutdown(autojump_clock, nursery):
+    jobs = Jobs(nursery, most=4)
+    heard, unheard = jobs.start("heard", work_of(10)), jobs.start("unheard", work_of(10))
+    nursery.start_soon(jobs.wait, heard, 50, ignore_progress)
+    await trio.testing.wait_all_tasks_blocked()
+
+    jobs.cancel_unheard()
+    await heard.done.wait()
+
+    assert heard.ended == outcome.Value(10)
+    assert unheard.ended is None

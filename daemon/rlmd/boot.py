@@ -1,0 +1,165 @@
+"""The composition root: reads top to bottom as the boot order, and backwards as the shutdown.
+
+Whoever owns something is opened here and nowhere else; limits come from the settings and are
+handed on as arguments.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from rlmd import __version__
+from rlmd.answers import Analysis
+from rlmd.config import Config
+from rlmd.corpus.collect import Limits, Sources
+from rlmd.corpus.keeper import Answer, Request, corpus_keeper
+from rlmd.doors.listener import Peer
+from rlmd.doors.mcp_server import McpDoor
+from rlmd.engine.jobs import Jobs
+from rlmd.health import Health
+from rlmd.ingest.readers import reader_pool
+from rlmd.ingest.walker import walker
+from rlmd.lifecycle import Lifecycle
+from rlmd.memory.entry import Store, Stored
+from rlmd.memory.recall import Recaller, open_recaller
+from rlmd.memory.writer import RESTART, memory_writer
+from rlmd.offload import Offload, open_offload
+from rlmd.pipeline import Pipeline
+from rlmd.roots import Roots
+from rlmd.supervision import Mailbox, Supervisor, open_supervisor
+from rlmd.tokens.counter import token_counter
+from rlmd.values import WalkRules
+
+WALKERS = 2
+WALKING_THREADS = 4
+LOOKING_THREADS = 8
+COUNTING_AT_ONCE = 8
+COLLECTING_AT_ONCE = 64
+MOST_JOBS = 64
+DURABLE = {"memory_writer"}
+LONGEST_COMMIT_S = 15.0
+
+
+@dataclass(frozen=True, eq=False)
+class Daemon:
+    """Everything that was booted, ready to be asked."""
+
+    config: Config
+    own: tuple[Path, ...]
+    life: Lifecycle
+    supervisor: Supervisor
+    writer: Mailbox[Store, Stored]
+    keeper: Mailbox[Request, Answer]
+    recaller: Recaller
+    started_at: float
+
+    def open_doors(self, requests: trio.Nursery) -> Callable[[trio.SocketStream, Peer], Awaitable[None]]:
+        """Return what serves one connection; jobs and checks run in *requests*."""
+        doors = self.config.doors
+        jobs = Jobs[Analysis](requests, most=MOST_JOBS)
+        health = Health(
+            self.supervisor, self.keeper, self.recaller, jobs, self.life.draining, self.started_at
+        )
+        requests.start_soon(health.check_memory)
+        requests.start_soon(_end_unheard, jobs, self.life.draining)
+        door = McpDoor(
+            Pipeline(
+                roots=Roots(self.config.roots.allow, self.config.roots.deny),
+                rules=self._rules(),
+                keeper=self.keeper,
+                writer=self.writer,
+                recaller=self.recaller,
+                jobs=jobs,
+                health=health,
+                looking=trio.CapacityLimiter(LOOKING_THREADS),
+            ),
+            version=__version__,
+            max_frame_bytes=doors.max_frame_bytes,
+            max_requests=doors.max_requests,
+            write_timeout_s=doors.write_timeout_s,
+            wait_s=doors.wait_s,
+            draining=self.life.draining,
+        )
+        return door.serve
+
+    def _rules(self) -> WalkRules:
+        return WalkRules(
+            secret=self.config.privacy.exclude,
+            deny=tuple(os.path.realpath(directory) for directory in self.config.roots.deny),
+            own=tuple(os.path.realpath(place) for place in self.own),
+        )
+
+
+@asynccontextmanager
+async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Path) -> AsyncIterator[Daemon]:
+    """Boot every actor in order; leaving the block drains them in reverse.
+
+    A failing boot is raised as it is: nothing is served by half a daemon.
+    """
+    started_at = trio.current_time()
+    async with (
+        open_offload(idle_s=config.tokens.idle_s) as offload,
+        open_supervisor(grace=config.daemon.grace_s) as supervisor,
+    ):
+        memory = str(state / "memory.db")
+        writer = await supervisor.start_batch(
+            "memory_writer",
+            partial(
+                memory_writer,
+                memory,
+                max_value_bytes=config.memory.max_value_bytes,
+                max_bytes=config.memory.max_bytes,
+            ),
+            restart=RESTART,
+        )
+        keeper = await _start_corpus(config, cache, supervisor, offload)
+        async with open_recaller(memory) as recaller:
+            life.watch(partial(_commits, supervisor))
+            yield Daemon(config, (state, cache), life, supervisor, writer, keeper, recaller, started_at)
+
+
+async def _end_unheard(jobs: Jobs[Analysis], draining: trio.Event) -> None:
+    await draining.wait()
+    jobs.cancel_unheard()
+
+
+def _commits(supervisor: Supervisor) -> bool:
+    """Say whether the writer is idle or at most LONGEST_COMMIT_S at work; a slow model is no illness."""
+    return all(actor.oldest_s < LONGEST_COMMIT_S for actor in supervisor.stats() if actor.name in DURABLE)
+
+
+async def _start_corpus(
+    config: Config, cache: Path, supervisor: Supervisor, offload: Offload
+) -> Mailbox[Request, Answer]:
+    ingest = config.ingest
+    sources = Sources(
+        walker=await supervisor.start("walker", walker(threads=WALKING_THREADS), workers=WALKERS),
+        readers=await supervisor.start(
+            "reader_pool",
+            reader_pool(
+                max_file_bytes=ingest.max_file_bytes,
+                read_timeout_s=ingest.read_timeout_s,
+                open_files=ingest.open_files,
+            ),
+            workers=ingest.readers,
+        ),
+        counter=await supervisor.start_concurrent(
+            "token_counter", token_counter(offload, engine=config.tokens.engine), limit=COUNTING_AT_ONCE
+        ),
+        encoding=config.tokens.encoding,
+    )
+    keeper = corpus_keeper(
+        sources,
+        offload,
+        cache,
+        limits=Limits(ingest.max_files, ingest.max_bytes),
+        snapshots=config.corpus.snapshots,
+    )
+    return await supervisor.start_concurrent("corpus_keeper", keeper, limit=COLLECTING_AT_ONCE)

@@ -1,0 +1,81 @@
+"""How the daemon is, put together from those who know."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import trio
+
+from rlmd import __version__
+from rlmd.answers import ActorFacts, Analysis, CorpusState, JobCounts, MemoryFacts, Problem, Status
+from rlmd.corpus.keeper import Answer, Kept, Request
+from rlmd.corpus.snapshot import Snapshot
+from rlmd.engine.jobs import Jobs
+from rlmd.memory.recall import Recaller
+from rlmd.process import process_facts
+from rlmd.supervision import ActorStats, Mailbox, Supervisor
+
+
+@dataclass(eq=False)
+class Health:
+    """What a status is made of; `integrity` is what the check at boot has found so far."""
+
+    supervisor: Supervisor
+    keeper: Mailbox[Request, Answer]
+    recaller: Recaller
+    jobs: Jobs[Analysis]
+    draining: trio.Event
+    started_at: float
+    integrity: str = "being checked"
+
+    async def check_memory(self) -> None:
+        """Read the whole memory file once; a large one takes a while."""
+        self.integrity = "; ".join(await self.recaller.integrity()) or "ok"
+
+    async def status(self, *, check: bool) -> Status:
+        """Describe every part as it is now; *check* reads the memory file anew before."""
+        if check:
+            await self.check_memory()
+        actors = self.supervisor.stats()
+        holdings = await self.recaller.holdings()
+        problems = tuple(self._problems(actors))
+        return Status(
+            version=__version__,
+            pid=os.getpid(),
+            uptime_s=round(trio.current_time() - self.started_at, 3),
+            state="draining" if self.draining.is_set() else "degraded" if problems else "ready",
+            actors=tuple(
+                ActorFacts(a.name, a.workers, a.busy, a.waiting, a.restarts, a.last_error) for a in actors
+            ),
+            corpora=tuple(_corpus_state(snapshot) for snapshot in await self._kept()),
+            memory=MemoryFacts(holdings.items, holdings.bytes, holdings.wal_bytes, self.integrity),
+            jobs=JobCounts(running=self.jobs.running, done=self.jobs.finished),
+            process=process_facts(),
+            problems=problems,
+        )
+
+    async def _kept(self) -> list[Snapshot]:
+        kept = await self.keeper.ask(Kept())
+        assert isinstance(kept, list)
+        return kept
+
+    def _problems(self, actors: list[ActorStats]) -> Iterator[Problem]:
+        for actor in actors:
+            if actor.degraded:
+                yield Problem(f"{actor.name} crashed: {actor.last_error}", "Look into the daemon's log.")
+        if self.integrity not in {"ok", "being checked"}:
+            yield Problem(f"memory.db is damaged: {self.integrity}", "Copy the state directory first of all.")
+
+
+def _corpus_state(snapshot: Snapshot) -> CorpusState:
+    """Describe a corpus that is held; nobody watches it, so it is not known to be fresh."""
+    return CorpusState(
+        root=snapshot.root,
+        snapshot=snapshot.id,
+        files=len(snapshot.files),
+        bytes=snapshot.bytes,
+        tokens=snapshot.tokens,
+        fresh=False,
+    )

@@ -1,0 +1,211 @@
+"""What each tool call means: from a request to its answer, one verb a method."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from rlmd.answers import (
+    Analysis,
+    GlobRequest,
+    GrepRequest,
+    Question,
+    ReadRequest,
+    RecallRequest,
+    Status,
+    StoreRequest,
+    UsageFacts,
+)
+from rlmd.corpus.keeper import Answer, Collect, CollectFile, CollectText, Request
+from rlmd.corpus.snapshot import Snapshot
+from rlmd.engine.account import evidence_analysis
+from rlmd.engine.evidence import gather
+from rlmd.engine.jobs import Job, Jobs
+from rlmd.errors import BadArgument, JobCancelled, NoLlm
+from rlmd.health import Health
+from rlmd.look.glob import GlobResult, glob
+from rlmd.look.grep import GrepResult, grep
+from rlmd.look.read import ReadResult, read
+from rlmd.memory.ask import Recall, Recalled
+from rlmd.memory.entry import Store, Stored
+from rlmd.memory.recall import Recaller
+from rlmd.memory.scope import project_for
+from rlmd.roots import Roots
+from rlmd.supervision import Mailbox
+from rlmd.values import Report, Session, WalkRules
+
+T = TypeVar("T")
+Target = Collect | CollectFile | CollectText
+
+PASSAGES = 40
+INDEX_WAIT_S = 20.0
+"""An answer waits so long for its index; then it stands on what is indexed, and says so."""
+
+NO_MODEL = NoLlm(
+    "This mode needs a model, and none is configured.",
+    "Set llm.base_url and llm.model in config.toml (or RLMD_LLM__BASE_URL, RLMD_LLM__MODEL); "
+    'mode "evidence" needs none.',
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """The verbs behind the tools; each actor and file is owned by whoever opened it."""
+
+    roots: Roots
+    rules: WalkRules
+    keeper: Mailbox[Request, Answer]
+    writer: Mailbox[Store, Stored]
+    recaller: Recaller
+    jobs: Jobs[Analysis]
+    health: Health
+    looking: trio.CapacityLimiter
+
+    async def analyze(self, session: Session, question: Question, report: Report) -> Analysis:
+        """Answer *question*, or hand back the job that goes on after `wait_s` or with `detach`.
+
+        A job that was running before we asked may not have seen what was written since: then the
+        answer says that it is not fresh.
+        """
+        if question.mode in {"direct", "rlm"}:
+            raise NO_MODEL
+        asked_at = trio.current_time()
+        target = await self._target(session, question)
+        key = (target, question.query, question.kind, question.budget_s)
+        job = self.jobs.start(key, partial(self._evidence, target, question))
+        job.detached = job.detached or question.detach
+        if question.detach or not await self.jobs.wait(job, question.wait_s, report):
+            return Analysis(job_id=job.id, state="running", mode="evidence")
+        return replace(_result(job), job_id=job.id, fresh=job.started_at >= asked_at)
+
+    async def _evidence(self, target: Target, question: Question, report: Report) -> Analysis:
+        began = trio.current_time()
+        budget_s = question.budget_s
+        snapshot = await self._collect(target, report)
+        left_s = INDEX_WAIT_S if budget_s is None else max(0, began + budget_s - trio.current_time())
+        evidence = await gather(
+            self.keeper,
+            snapshot,
+            question.query,
+            question.kind,
+            report,
+            limit=PASSAGES,
+            deadline_s=min(left_s, INDEX_WAIT_S),
+        )
+        if evidence.unindexed:
+            self._finish_index(snapshot, question)
+        note = "Evidence without a model, since none is configured." if question.mode == "auto" else ""
+        answer = await trio.to_thread.run_sync(
+            evidence_analysis, snapshot, evidence, note, abandon_on_cancel=True
+        )
+        return replace(answer, usage=UsageFacts(wall_s=round(trio.current_time() - began, 3)))
+
+    def _finish_index(self, snapshot: Snapshot, question: Question) -> None:
+        """Let what did not fit the wait be indexed for whoever asks next."""
+
+        async def finish(report: Report) -> Analysis:
+            await gather(self.keeper, snapshot, question.query, question.kind, report, limit=1)
+            return Analysis(job_id="", state="done", mode="evidence")
+
+        self.jobs.start(("index", snapshot.source), finish).detached = True
+
+    async def _collect(self, target: Target, report: Report) -> Snapshot:
+        request = target if isinstance(target, CollectText) else replace(target, report=report)
+        snapshot = await self.keeper.ask(request)
+        assert isinstance(snapshot, Snapshot)
+        return snapshot
+
+    async def _target(self, session: Session, question: Question) -> Target:
+        """Say what has to be collected: one text, one file, or what lies below one root."""
+        if question.text is not None:
+            return CollectText(question.text)
+        if question.path is not None:
+            absolute = await self._resolve(question.path, session)
+            return CollectFile(absolute, question.path, self.rules)
+        targets = [await self._resolve(path, session) for path in question.paths]
+        rules = replace(self.rules, include=question.include, exclude=question.exclude)
+        root = await self._in_thread(partial(_common_root, targets))
+        return Collect(root, () if targets == [root] else tuple(sorted(set(targets))), rules)
+
+    async def read(self, session: Session, request: ReadRequest) -> ReadResult:
+        """Read lines of one file as it is now."""
+        path = await self._resolve(request.path, session)
+        return await read(request, path, rules=self.rules, workspace=session.workspace, limiter=self.looking)
+
+    async def grep(self, session: Session, request: GrepRequest) -> GrepResult:
+        """Find lines in the tree as it is now."""
+        path = await self._resolve(request.path or ".", session)
+        return await grep(request, path, rules=self.rules, workspace=session.workspace, limiter=self.looking)
+
+    async def glob(self, session: Session, request: GlobRequest) -> GlobResult:
+        """Find paths in the tree as it is now."""
+        path = await self._resolve(request.path or ".", session)
+        return await glob(request, path, rules=self.rules, workspace=session.workspace, limiter=self.looking)
+
+    async def memory_store(self, session: Session, request: StoreRequest) -> Stored:
+        """Remember; returned means that it is on disk."""
+        return await self.writer.ask(
+            Store(
+                key=request.key,
+                value=request.value,
+                project=await self._project(request.project, session),
+                tags=request.tags,
+                kind=request.kind or "finding",
+                session=request.session or session.id,
+                request_id=request.request_id,
+                expect_version=request.expect_version,
+                ttl_s=request.ttl_s,
+            )
+        )
+
+    async def memory_recall(self, session: Session, request: RecallRequest) -> Recalled:
+        """Recall what is remembered, best or newest first."""
+        return await self.recaller.recall(
+            Recall(
+                project=await self._project(request.project, session),
+                key=request.key,
+                prefix=request.prefix,
+                query=request.query,
+                tags=request.tags,
+                match=request.match,
+                not_tags=request.not_tags,
+                since=request.since,
+                until=request.until,
+                kind=request.kind,
+                limit=request.limit,
+                cursor=request.cursor,
+                value_chars=request.value_chars,
+            )
+        )
+
+    async def status(self, *, verbose: bool) -> Status:
+        """Say how the daemon is; *verbose* checks the memory file once more."""
+        return await self.health.status(check=verbose)
+
+    async def _resolve(self, path: str, session: Session) -> str:
+        return await self._in_thread(partial(self.roots.resolve, path, session))
+
+    async def _project(self, name: str | None, session: Session) -> str:
+        return await self._in_thread(partial(project_for, name, session.workspace))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, limiter=self.looking, abandon_on_cancel=True)
+
+
+def _common_root(targets: list[str]) -> str:
+    """Return the deepest directory that holds all *targets*; raise BadArgument for none."""
+    if not targets:
+        raise BadArgument("`paths` is empty", 'Name directories or files, such as ".".')
+    common = os.path.commonpath(targets)
+    return common if os.path.isdir(common) else os.path.dirname(common)
+
+
+def _result(job: Job[Analysis]) -> Analysis:
+    if job.ended is None:
+        raise JobCancelled(f"The analysis {job.id} was cancelled.", "Ask again.")
+    return job.ended.unwrap()

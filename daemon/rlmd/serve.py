@@ -1,0 +1,126 @@
+"""One run of the daemon as a process: settings, locks, socket, signals, exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from rlmd import lockfile, observe, paths, sd
+from rlmd.config import Config, load
+from rlmd.doors import listener
+from rlmd.doors.listener import Door, Peer, SocketTaken
+from rlmd.errors import ConfigError
+from rlmd.lifecycle import Lifecycle, open_lifecycle
+
+SOCKET_NAME = "mcp"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asked for; `on_demand` lets an idle daemon end, as does `systemd`."""
+
+    config: str | None = None
+    overrides: Sequence[str] = ()
+    systemd: bool = False
+    on_demand: bool = False
+
+
+def main(options: Options) -> int:
+    """Run the daemon in the foreground; return its exit code."""
+    os.umask(0o077)
+    try:
+        loaded = load(paths.config_files(), file=options.config, env=os.environ, overrides=options.overrides)
+        state, cache = Path(paths.state_dir()), Path(paths.cache_dir())
+        for place in (state, cache):
+            paths.make_private_dir(str(place))
+        observe.configure(loaded.config.log.level)
+        with _sole_owner(state), closing(_open_door()) as door:
+            trio.run(partial(serve, loaded.config, door, options, state=state, cache=cache))
+    except ConfigError as wrong:
+        return _refuse("\n".join(wrong.problems), os.EX_CONFIG)
+    except (StateTaken, SocketTaken) as taken:
+        return _refuse(str(taken), os.EX_TEMPFAIL)
+    return os.EX_OK
+
+
+async def serve(config: Config, door: Door, options: Options, *, state: Path, cache: Path) -> None:
+    """Boot, accept until the first signal, drain; a second signal cancels all that is left.
+
+    The socket is bound before we are called: clients wait in the kernel's queue while the rest,
+    the protocol's second of imports above all, is loaded.
+    """
+    async with open_lifecycle(grace_s=config.daemon.grace_s) as life:
+        from rlmd.boot import open_daemon  # noqa: PLC0415  # the second that the socket need not wait for
+
+        async with open_daemon(config, life, state=state, cache=cache) as daemon, life.serving() as requests:
+            traffic = _Traffic(daemon.open_doors(requests))
+            _announce(life, door)
+            if (options.systemd or options.on_demand) and config.daemon.idle_exit_s:
+                life.stop_when_idle(traffic.quiet_since, config.daemon.idle_exit_s)
+            limit = config.doors.max_connections
+            await listener.serve(door, traffic.serve, max_connections=limit, connections=requests)
+
+
+class _Traffic:
+    """Counts connections, so that a daemon nobody talks to can end."""
+
+    def __init__(self, handle: Callable[[trio.SocketStream, Peer], Awaitable[None]]) -> None:
+        self._handle = handle
+        self._open = 0
+        self._quiet_since = trio.current_time()
+
+    async def serve(self, stream: trio.SocketStream, peer: Peer) -> None:
+        self._open += 1
+        try:
+            await self._handle(stream, peer)
+        finally:
+            self._open -= 1
+            self._quiet_since = trio.current_time()
+
+    def quiet_since(self) -> float | None:
+        return None if self._open else self._quiet_since
+
+
+class StateTaken(Exception):
+    """Another daemon works on this state directory."""
+
+
+@contextmanager
+def _sole_owner(state: Path) -> Iterator[None]:
+    """Hold the lock of *state*; two daemons on one memory would lose each other's writes."""
+    path = str(state / "daemon.lock")
+    lock = lockfile.acquire(path)
+    if lock is None:
+        raise StateTaken(f"{state}: another daemon works on this state")
+    try:
+        yield
+    finally:
+        lockfile.release(path, lock)
+
+
+def _open_door() -> Door:
+    """Listen on the socket that systemd handed over, else on our own."""
+    handed = sd.listen_fds().get(SOCKET_NAME)
+    return listener.adopt(handed[0]) if handed else listener.bind(paths.socket_path())
+
+
+def _announce(life: Lifecycle, door: Door) -> None:
+    life.ready(f"serving at {door.path}")
+    if sys.stderr.isatty():
+        print(f"rlmd: ready socket={door.path} pid={os.getpid()}", file=sys.stderr, flush=True)
+    else:
+        line = {"event": "rlmd: ready", "socket": door.path, "pid": os.getpid()}
+        print(json.dumps(line), file=sys.stderr, flush=True)
+
+
+def _refuse(why: str, code: int) -> int:
+    print(f"rlmd: {why}", file=sys.stderr)
+    return code
