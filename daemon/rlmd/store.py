@@ -36,6 +36,10 @@ PRAGMA trusted_schema = OFF;
 PRAGMA cell_size_check = ON;
 PRAGMA secure_delete = ON;
 """
+_DISPOSABLE_PRAGMAS = """
+PRAGMA synchronous = NORMAL;
+PRAGMA wal_autocheckpoint = 1000;
+"""
 _READER_PRAGMAS = """
 PRAGMA query_only = ON;
 PRAGMA mmap_size = 268435456;
@@ -91,6 +95,28 @@ def open_writer(path: str, schema: Schema) -> apsw.Connection:
     return db
 
 
+def open_disposable(path: str, schema: Schema) -> apsw.Connection:
+    """Open a file whose contents can be had again, as `open_writer` does but without waiting for the disk.
+
+    A power cut may cost the latest commits.  Whatever cannot be used, a foreign file or one of a
+    newer version too, is removed and made anew.
+    """
+    try:
+        db = open_writer(path, schema)
+    except (StoreRefused, apsw.CorruptError):
+        remove_database(path)
+        db = open_writer(path, schema)
+    _execute(db, _DISPOSABLE_PRAGMAS)
+    return db
+
+
+def remove_database(path: str) -> None:
+    """Remove the file *path* and what SQLite keeps beside it; nobody may have it open."""
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + suffix)
+
+
 def open_reader(path: str, temporary: str = "") -> apsw.Connection:
     """Open a connection that can change nothing; the writer must have opened *path* before.
 
@@ -103,16 +129,23 @@ def open_reader(path: str, temporary: str = "") -> apsw.Connection:
     return db
 
 
-def integrity(db: apsw.Connection) -> tuple[str, ...]:
-    """Say what is wrong with the file behind *db*; nothing when it is sound.
+def integrity(path: str) -> tuple[str, ...]:
+    """Say what is wrong with the file; nothing when it is sound.
 
-    Reads the whole file.  Full-text indexes are checked by SQLite's own `integrity_check`.
+    Reads the whole file, full-text indexes included, by a connection of its own: one that has
+    asked an FTS5 table before takes its own outdated notes of that table for corruption.
     """
+    try:
+        db = open_reader(path)
+    except apsw.CorruptError as exc:
+        return (str(exc),)
     try:
         found = [str(row[0]) for row in db.execute("PRAGMA integrity_check")]
         orphans = [f"{row[0]}: a row without its {row[2]}" for row in db.execute("PRAGMA foreign_key_check")]
     except apsw.CorruptError as exc:
         return (str(exc),)
+    finally:
+        db.close(True)
     return tuple(line for line in found if line != "ok") + tuple(orphans)
 
 
@@ -147,9 +180,14 @@ class Keeper:
         """
         try:
             db = self._connection()
-            with _transaction(db):
-                apply = begin(db)
-                outcomes = [_attempt(db, request, apply) for request in requests]
+            try:
+                with _transaction(db):
+                    apply = begin(db)
+                    outcomes = [_attempt(db, request, apply) for request in requests]
+            except _RefusedTooLateError:
+                with _transaction(db):
+                    apply = begin(db)
+                    outcomes = [_attempt_guarded(db, request, apply) for request in requests]
         except _DISK_ERRORS as exc:
             self._abandon()
             return [_refusal(self._path, exc) for _ in requests]
@@ -209,7 +247,22 @@ def _transaction(db: apsw.Connection) -> Iterator[None]:
         raise
 
 
+class _RefusedTooLateError(Exception):
+    """A request was refused after it had written: only a savepoint can take that back."""
+
+
 def _attempt(db: apsw.Connection, request: Q, apply: Callable[[Q], R]) -> R | RequestError:
+    """Apply *request* without a savepoint, because each makes FTS5 write out what it gathers."""
+    changes = db.total_changes()
+    try:
+        return apply(request)
+    except RequestError as refused:
+        if db.total_changes() != changes:
+            raise _RefusedTooLateError from refused
+        return refused
+
+
+def _attempt_guarded(db: apsw.Connection, request: Q, apply: Callable[[Q], R]) -> R | RequestError:
     db.execute("SAVEPOINT request")
     outcome: R | RequestError
     try:

@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from rlmd.errors import BadArgument, RequestError
-from rlmd.store import Keeper, Schema, StoreRefused, integrity, open_reader, open_writer, used_bytes
+from rlmd.store import Keeper, Schema, StoreRefused, integrity, open_reader, open_writer
 
 
 def make_notes(db):
@@ -32,6 +32,8 @@ def write_note(db, text):
     if text == "bad":
         raise BadArgument("no such note")
     db.execute("INSERT INTO note(text) VALUES (:text)", {"text": text})
+    if text == "too late":
+        raise BadArgument("no such note")
     return text.upper()
 
 
@@ -160,10 +162,11 @@ def test_a_reader_can_change_nothing(tmp_path):
     writer.close()
 
 
-def test_a_refused_request_leaves_no_trace_and_spares_its_batch(tmp_path):
+@pytest.mark.parametrize("bad", ["bad", "too late"])
+def test_a_refused_request_leaves_no_trace_and_spares_its_batch(tmp_path, bad):
     keeper = Keeper(str(tmp_path / "notes.db"), FIRST)
 
-    outcomes = keeper.commit(["one", "bad", "two"], writing)
+    outcomes = keeper.commit(["one", bad, "two"], writing)
 
     assert [str(outcome) for outcome in outcomes] == ["ONE", "no such note", "TWO"]
     assert notes(tmp_path / "notes.db") == ["one", "two"]
@@ -233,13 +236,9 @@ def test_integrity_finds_nothing_in_a_sound_file_and_something_in_a_damaged_one(
     keeper = Keeper(str(path), FIRST)
     keeper.commit([f"note {number} {'x' * 200}" for number in range(200)], writing)
     keeper.close()
-    sound = open_reader(str(path))
-    found, pages = integrity(sound), used_bytes(sound) // 4096
-    sound.close()
+    found = integrity(str(path))
     content = bytearray(path.read_bytes())
     content[-4096:] = b"\xff" * 4096
     path.write_bytes(content)
 
-    damaged = open_reader(str(path))
-    assert (found, pages > 10, integrity(damaged) != ()) == ((), True, True)
-    damaged.close()
+    assert (found, integrity(str(path)) != ()) == ((), True)

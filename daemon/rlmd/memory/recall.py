@@ -64,7 +64,7 @@ class Recaller:
 
     async def integrity(self) -> tuple[str, ...]:
         """Read the whole file and say what is wrong with it; nothing when it is sound."""
-        return await self._run(lambda reader: integrity(reader.db))
+        return await trio.to_thread.run_sync(integrity, self._path, limiter=self._threads)
 
     async def _run(self, work: Callable[[Reader], T]) -> T:
         reader = await self._free.receive()

@@ -43,7 +43,7 @@ async def memory_writer(
     keeper = await trio.to_thread.run_sync(Keeper, path, SCHEMA, limiter=thread)
 
     def begin(db: apsw.Connection) -> Callable[[Store], Stored]:
-        return _Batch(db, max_value_bytes=max_value_bytes, max_bytes=max_bytes).store
+        return Batch(db, max_value_bytes=max_value_bytes, max_bytes=max_bytes).store
 
     committed = trio.Event()
 
@@ -74,7 +74,7 @@ async def memory_writer(
             await trio.to_thread.run_sync(keeper.close, limiter=thread)
 
 
-class _Batch:
+class Batch:
     """Writes requests one after the other inside the open transaction."""
 
     def __init__(self, db: apsw.Connection, *, max_value_bytes: int, max_bytes: int) -> None:

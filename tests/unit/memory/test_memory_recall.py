@@ -359,3 +359,11 @@ async def test_holdings_count_what_stands(memory):
     assert holdings.bytes > 10_000
     assert holdings.wal_bytes > 0
     assert await memory.recaller.integrity() == ()
+
+
+async def test_integrity_is_not_fooled_by_a_reader_that_has_seen_an_older_index(memory):
+    for number in range(60):
+        await memory.note(f"k{number % 3}", f"lock {number}")
+        await memory.keys(query="lock")
+
+    assert await memory.recaller.integrity() == ()
