@@ -48,7 +48,7 @@ def tame(line: str) -> bool:
     Git lets `a**/**` match `ab`; an empty glob matches everything or nothing.
     """
     odd = ("***", "//", "/ ", "! ", "\\ ")
-    stars = all(part in {"**", "!**"} or "**" not in part for part in line.rstrip().split("/"))
+    stars = all(part == "**" or "**" not in part for part in line.removeprefix("!").rstrip().split("/"))
     return stars and bool(line.strip(" !/")) and not any(text in line for text in odd)
 
 

@@ -13,7 +13,7 @@ from rlmd.values import SkipTally, WalkRules
 
 pytestmark = pytest.mark.skipif(not have("git"), reason="git is not installed")
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-LONG = settings(QUICK, max_examples=3000)
+LONG = settings(QUICK, max_examples=1000)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from rlmd.values import SkipTally, WalkRules
 
 pytestmark = pytest.mark.skipif(not have("rg"), reason="ripgrep is not installed")
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-LONG = settings(QUICK, max_examples=3000)
+LONG = settings(QUICK, max_examples=1000)
 SOURCES = (".gitignore", ".ignore", ".rgignore")
 CASES = given(
     texts=ignore_texts(SOURCES, "{a,b}", "{.c,*}"),

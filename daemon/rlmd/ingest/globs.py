@@ -62,10 +62,16 @@ def expand_braces(glob: str) -> list[str]:
             done.append(candidate)
         else:
             start, end, choices = group
-            todo += [candidate[:start] + choice + candidate[end:] for choice in reversed(choices)]
+            todo += [_join(_join(candidate[:start], choice), candidate[end:]) for choice in reversed(choices)]
         if len(done) + len(todo) > MOST_ALTERNATIVES:
             raise BadGlob(glob)
     return done
+
+
+def _join(left: str, right: str) -> str:
+    """Join two pieces of a glob; stars that only meet here are one star, not a `**`."""
+    meet = left.endswith("*") and not left.endswith("\\*")
+    return left + (right.lstrip("*") if meet else right)
 
 
 def _first_group(glob: str) -> tuple[int, int, list[str]] | None:

@@ -167,12 +167,7 @@ class Reading:
 
     def _check_unchanged(self, descriptor: int, before: os.stat_result, length: int) -> None:
         after = _status(descriptor)
-        if (
-            length != after.st_size
-            or after.st_mtime_ns != before.st_mtime_ns
-            or after.st_ctime_ns != before.st_ctime_ns
-            or length != before.st_size
-        ):
+        if not length == before.st_size == after.st_size or after.st_ctime_ns != before.st_ctime_ns:
             raise _Changed
 
 

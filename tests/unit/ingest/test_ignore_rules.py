@@ -38,6 +38,8 @@ def ignored(text: str, path: str, *, is_dir: bool = False) -> bool | None:
         ("[]a]x", "]x", True),
         ("{a,b}.c", "b.c", True),
         ("x{a,b/{c,d}}", "xb/d", True),
+        ("/*{.c,*}", "d/x", None),
+        ("/*{.c,*}", "x.c", True),
         (r"\!a", "!a", True),
         (r"\#a", "#a", True),
         ("#a", "#a", None),
