@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, Protocol
 
 from rlmd.errors import LlmUnavailable
@@ -75,6 +75,11 @@ class Reply:
     usage: Usage
     model: str
     cached: bool = False
+
+
+def free(reply: Reply) -> Reply:
+    """Return *reply* as one that nobody is charged for again."""
+    return replace(reply, cached=True, usage=Usage(usd=0.0))
 
 
 @dataclass(frozen=True, slots=True)

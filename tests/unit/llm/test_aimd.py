@@ -1,0 +1,77 @@
+"""How many calls an endpoint is taken to bear."""
+
+from rlmd.llm.aimd import Aimd
+
+
+def answer_round(aimd, now):
+    """Answer as many calls as the limit allows, all sent just before *now*."""
+    in_flight = aimd.limit
+    for _ in range(in_flight):
+        aimd.answered(now - 0.1, in_flight)
+    return aimd.limit
+
+
+def test_it_doubles_each_round_up_to_the_highest():
+    aimd = Aimd(start=8, highest=100)
+
+    assert [answer_round(aimd, now) for now in range(1, 6)] == [16, 32, 64, 100, 100]
+
+
+def test_the_start_is_never_over_the_highest():
+    assert Aimd(start=64, highest=4).limit == 4
+
+
+def test_a_burst_of_refusals_halves_it_once():
+    aimd = Aimd(start=64, highest=100)
+
+    for _ in range(64):
+        aimd.congested(now=1.0, sent_at=0.5)
+
+    assert aimd.limit == 32
+
+
+def test_a_refusal_of_what_was_sent_after_the_cut_halves_it_again():
+    aimd = Aimd(start=64, highest=100)
+
+    for now in (1.0, 2.0, 3.0):
+        aimd.congested(now, sent_at=now - 0.5)
+
+    assert aimd.limit == 8
+
+
+def test_one_call_is_always_allowed():
+    aimd = Aimd(start=2, highest=100)
+
+    for now in range(1, 9):
+        aimd.congested(now, sent_at=now - 0.5)
+
+    assert aimd.limit == 1
+
+
+def test_answers_to_what_was_sent_before_a_cut_raise_nothing():
+    aimd = Aimd(start=64, highest=100)
+    aimd.congested(now=1.0, sent_at=0.5)
+
+    for _ in range(63):
+        aimd.answered(0.5, in_flight=63)
+
+    assert aimd.limit == 32
+
+
+def test_answers_that_did_not_use_the_limit_raise_nothing():
+    aimd = Aimd(start=64, highest=100)
+
+    for _ in range(1000):
+        aimd.answered(1.0, in_flight=31)
+
+    assert aimd.limit == 64
+
+
+def test_after_a_storm_it_is_soon_back_near_where_the_storm_began_and_careful_from_there():
+    aimd = Aimd(start=64, highest=100)
+    for now in range(1, 7):
+        aimd.congested(now, sent_at=now - 0.5)
+
+    limits = [answer_round(aimd, 10 + now) for now in range(8)]
+
+    assert limits == [2, 4, 8, 16, 32, 52, 53, 54]
