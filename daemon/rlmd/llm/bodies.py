@@ -97,7 +97,7 @@ def read_reply(body: bytes, chat: Chat, headers: Headers, *, now: float) -> Repl
     if lost:
         raise UpstreamError(
             "overflow",
-            f"The server read only {usage.tokens_in:,} tokens of the prompt and dropped some {lost:,} unsaid.",
+            f"The server read only {usage.tokens_in:,} tokens of the prompt and dropped some {lost:,}.",
             hint="Give the model a larger window on the server, or ask about less content at once.",
             window_tokens=usage.tokens_in,
             usage=usage,
@@ -128,6 +128,19 @@ def read_models(body: bytes) -> tuple[ServedModel, ...]:
         return ()
     listed = payload.get("data", payload.get("models")) if isinstance(payload, Mapping) else payload
     return tuple(_models(listed)) if isinstance(listed, list) else ()
+
+
+def read_window(body: bytes, model: str) -> int | None:
+    """Return the window that a local server says *model* runs with, None where it does not."""
+    try:
+        payload: object = json.loads(body)
+    except ValueError:
+        return None
+    if isinstance(payload, Mapping) and isinstance(
+        slot := payload.get("default_generation_settings"), Mapping
+    ):
+        return _count(slot.get("n_ctx")) or None
+    return next((each.window_tokens for each in read_models(body) if each.id == model), None)
 
 
 def _models(listed: list[object]) -> Iterator[ServedModel]:

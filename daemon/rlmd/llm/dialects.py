@@ -19,8 +19,9 @@ MESSAGE_CHARS = 500
 _OVERFLOW_CODES = {"context_length_exceeded", "exceed_context_size_error", "request_too_large"}
 _OVERFLOW = re.compile(
     r"maximum context length|context[ _-](?:length|size|window)|prompt is too long"
-    r"|tokens? to keep from the initial|input (?:token count|is too long)|exceeds? the (?:maximum|available) (?:number of )?(?:input )?"
-    r"(?:tokens|context)|too many (?:input )?tokens|request too large",
+    r"|tokens? to keep from the initial|input (?:token count|is too long)"
+    r"|exceeds? the (?:maximum|available) (?:number of )?(?:input )?(?:tokens|context)"
+    r"|too many (?:input )?tokens|request too large",
     re.IGNORECASE,
 )
 _WINDOW = re.compile(
@@ -35,8 +36,9 @@ _QUOTA = re.compile(
     re.IGNORECASE,
 )
 _AUTH = re.compile(
-    r"api[ _-]?key (?:not valid|is invalid|not found|expired)|api_key_invalid|"
-    r"(?:invalid|incorrect|missing|no) (?:x-)?api[ _-]?key|unauthorized|authentication|no auth credentials",
+    r"api[ _-]?key (?:not valid|is invalid|not found|expired)|api_key_invalid"
+    r"|(?:invalid|incorrect|missing|no) (?:x-)?api[ _-]?key"
+    r"|unauthorized|authentication|no auth credentials|not logged in|run /login",
     re.IGNORECASE,
 )
 _NO_MODEL = re.compile(

@@ -17,6 +17,7 @@ class Provider:
     `key_names` are the variables that hold its key, the strongest first, and `key_start` is how its
     keys begin.  `probe` is a path that a server of this kind answers with JSON that has one of
     `probe_names`; only local ones have it.  Empty models are the first that the server lists.
+    `window_path` tells the window that a model is loaded with, `window_tokens` is the usual one.
     """
 
     name: str
@@ -27,6 +28,8 @@ class Provider:
     sub_model: str = ""
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     takes_cache_control: bool = False
+    window_path: str = ""
+    window_tokens: int | None = None
     probe: str = ""
     probe_names: tuple[str, ...] = ()
 
@@ -76,11 +79,26 @@ HOSTED = (
 
 LOCAL = (
     Provider(
-        name="ollama", base_url="http://localhost:11434/v1", probe="/api/version", probe_names=("version",)
+        name="ollama",
+        base_url="http://localhost:11434/v1",
+        window_path="/api/ps",
+        window_tokens=4_096,
+        probe="/api/version",
+        probe_names=("version",),
     ),
-    Provider(name="lmstudio", base_url="http://localhost:1234/v1", probe="/v1/models", probe_names=("data",)),
     Provider(
-        name="llamacpp", base_url="http://localhost:8080/v1", probe="/props", probe_names=("total_slots",)
+        name="lmstudio",
+        base_url="http://localhost:1234/v1",
+        window_path="/api/v0/models",
+        probe="/v1/models",
+        probe_names=("data",),
+    ),
+    Provider(
+        name="llamacpp",
+        base_url="http://localhost:8080/v1",
+        window_path="/props",
+        probe="/props",
+        probe_names=("total_slots",),
     ),
     Provider(
         name="vllm",
