@@ -1,0 +1,59 @@
+"""What the daemon's model calls have come to since it started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rlmd.answers import CacheFacts, LlmFacts
+from rlmd.llm.gate import Gate
+from rlmd.llm.values import Usage
+
+
+@dataclass(slots=True)
+class Meter:
+    """Totals that outlive a restart of the caller, which alone adds to them; for everybody else to read.
+
+    `calls` are attempts that reached for the endpoint, `errors` those of them that brought nothing.
+    `usd` is None as soon as the price of one counted call is unknown.
+    """
+
+    endpoint: str | None = None
+    model: str | None = None
+    calls: int = 0
+    errors: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cached_tokens: int = 0
+    usd: float | None = 0.0
+    hits: int = 0
+    misses: int = 0
+    joined: int = 0
+    gate: Gate | None = field(default=None, repr=False)
+
+    def count(self, usage: Usage) -> None:
+        """Add what one call was counted for."""
+        self.tokens_in += usage.tokens_in
+        self.tokens_out += usage.tokens_out
+        self.cached_tokens += usage.cached_tokens
+        self.usd = None if self.usd is None or usage.usd is None else self.usd + usage.usd
+
+    def facts(self) -> LlmFacts:
+        """Describe the endpoint as status shows it.
+
+        `concurrency` and `state` are those of the model used last: how many calls it is thought to
+        bear at once, and "open" while it is left alone after faults.
+        """
+        lane = self.gate.lanes.latest if self.gate else None
+        is_open = lane is not None and lane.breaker.is_open
+        return LlmFacts(
+            endpoint=self.endpoint,
+            model=lane.model if lane else self.model,
+            state="none" if self.endpoint is None else "open" if is_open else "ok",
+            concurrency=lane.aimd.limit if lane else 0,
+            calls=self.calls,
+            errors=self.errors,
+            tokens_in=self.tokens_in,
+            tokens_out=self.tokens_out,
+            usd=self.usd,
+            cache=CacheFacts(self.hits, self.misses, self.joined),
+        )
