@@ -86,3 +86,9 @@ class JobCancelled(RequestError):
 
     code = "cancelled"
     retryable = True
+
+
+class SandboxUnavailable(RequestError):
+    """Code cannot be confined here, so it is not run; the message says which lock does not hold."""
+
+    code = "sandbox_unavailable"
