@@ -33,15 +33,21 @@ _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _SEND_PATIENCE_S = 1.0
 
 
-def configure(level: Level = "info", *, stream: TextIO | None = None, journal: str = JOURNAL) -> Place:
-    """Send log events of *level* and above where *stream* (standard error) leads; return where.
+def configure(
+    level: Level = "info",
+    *,
+    place: Place | None = None,
+    stream: TextIO | None = None,
+    journal: str = JOURNAL,
+) -> Place:
+    """Send log events of *level* and above to *place*, else where *stream* leads; return where.
 
     Under systemd they become native journal entries, so that `journalctl RLMD_REQUEST_ID=…` and
     `-p err` work and a traceback stays one entry; on a terminal they are coloured for people;
     elsewhere each is one line of JSON.
     """
     stream = stream or sys.stderr
-    place = place_of(stream)
+    place = place or place_of(stream)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

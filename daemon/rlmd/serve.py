@@ -41,7 +41,8 @@ def main(options: Options) -> int:
         state, cache = Path(paths.state_dir()), Path(paths.cache_dir())
         for place in (state, cache):
             paths.make_private_dir(str(place))
-        observe.configure(loaded.config.log.level)
+        log = loaded.config.log
+        observe.configure(log.level, place=None if log.format == "auto" else log.format)
         with _sole_owner(state), closing(_open_door()) as door:
             trio.run(partial(serve, loaded.config, door, options, state=state, cache=cache))
     except ConfigError as wrong:

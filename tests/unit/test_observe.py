@@ -143,6 +143,17 @@ def test_a_reader_that_has_gone_costs_only_the_event():
         stream.close()
 
 
+def test_a_place_that_was_chosen_beats_the_one_that_was_found(pipe):
+    source, stream = pipe
+
+    place = observe.configure("info", place="console", stream=stream)
+    structlog.get_logger().info("walk.ended")
+    stream.close()
+
+    assert place == "console"
+    assert not source.read().startswith("{")
+
+
 def test_a_stream_without_a_descriptor_gets_json():
     assert observe.place_of(io.StringIO()) == "json"
 

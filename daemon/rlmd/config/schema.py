@@ -164,8 +164,6 @@ class Ingest(Section):
     read_timeout_s: Seconds = Field(
         default=30.0, description="seconds after which a hung file is skipped as unreadable"
     )
-    batch_files: Count = Field(default=64, description="files in one hop to a reading thread")
-    batch_bytes: Bytes = Field(default=512 * KIB, description="bytes in one hop to a reading thread")
 
 
 class Tokens(Section):
