@@ -151,7 +151,7 @@ def test_a_place_that_was_chosen_beats_the_one_that_was_found(pipe):
     stream.close()
 
     assert place == "console"
-    assert not source.read().startswith("{")
+    assert not source.read().startswith(b"{")
 
 
 def test_a_stream_without_a_descriptor_gets_json():
