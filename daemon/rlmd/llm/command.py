@@ -93,7 +93,7 @@ class CommandUpstream:
 
     @property
     def name(self) -> str:
-        """The program, without its arguments."""
+        """The command."""
         return self.endpoint.name
 
     async def settle(self) -> Endpoint:
@@ -110,12 +110,12 @@ class CommandUpstream:
         async with self._slots:
             process, output = await self._run(chat)
         if output.is_too_long:
-            raise UpstreamError("malformed", f"{self.name} said more than {self._most_bytes:,} bytes.")
+            raise UpstreamError("malformed", f"{self.endpoint.command[0]} said more than {self._most_bytes:,} bytes.")
         said = output.reply.decode("utf-8", "replace").strip()
         if process.returncode:
             raise self._failed(process.returncode, output.words.decode("utf-8", "replace").strip() or said)
         if not said:
-            raise UpstreamError("empty", f"{self.name} said nothing.")
+            raise UpstreamError("empty", f"{self.endpoint.command[0]} said nothing.")
         return Reply(said, "stop", Usage(), chat.model), RateInfo()
 
     async def aclose(self) -> None:
@@ -123,6 +123,7 @@ class CommandUpstream:
         if self._place is not None:
             with trio.move_on_after(REAP_S, shield=True):
                 await trio.to_thread.run_sync(partial(shutil.rmtree, self._place, ignore_errors=True))
+            self._place = None
 
     async def _run(self, chat: Chat) -> tuple[subprocess.Popen[bytes], _Output]:
         process = self._start(chat.model)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -145,7 +146,7 @@ def _with_choices(endpoint: Endpoint, settings: Llm, env: Mapping[str, str]) -> 
     pieces = env.get("RLM_MODEL", "")
     model = settings.model or env.get("RLM_AGGREGATOR_MODEL", "") or pieces or endpoint.provider.model
     if endpoint.command:
-        model = model or endpoint.name.partition(":")[2]
+        model = model or os.path.basename(endpoint.command[0])
     is_ours = model == endpoint.provider.model
     sub_model = settings.sub_model or pieces or (endpoint.provider.sub_model if is_ours else "") or model
     price = load_prices().find(endpoint.provider.name, model)

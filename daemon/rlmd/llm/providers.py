@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -134,9 +135,9 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        """The endpoint as status shows it: its address without user and query, or its program."""
+        """The endpoint as status shows it: its address without user and query, or its command."""
         if self.command:
-            return f"command:{self.command[0].rpartition('/')[2]}"
+            return f"command: {shlex.join(self.command)}"
         parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 

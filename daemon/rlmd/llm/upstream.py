@@ -60,9 +60,10 @@ class HttpUpstream:
         return self.endpoint
 
     async def aclose(self) -> None:
-        """Close every connection, if there ever was one."""
-        if self._wire is not None:
-            await self._wire.aclose()
+        """Close every connection, if there ever was one; a later call opens new ones."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.aclose()
 
     async def _opened(self) -> Wire:
         async with self._opening:

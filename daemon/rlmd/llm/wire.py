@@ -171,8 +171,8 @@ class Wire:
             error.hint = f"Set llm.model to one that it has: {', '.join(shown)}{more}."
 
 
-class _TooLong(Exception):
-    """A body went over its bound."""
+class _TooLong(httpx2.RequestError):
+    """A body went over its bound; one of the library's errors, so that the SDK passes it on as such."""
 
 
 class _Http(httpx2.AsyncClient):
@@ -207,18 +207,29 @@ class _Http(httpx2.AsyncClient):
         """Send *request* and return its response, body included and without our key in it."""
         self._address(request)
         response = await super().send(request, stream=True, auth=auth, follow_redirects=False)
+        body = await self._read(response)
+        headers = [pair for pair in response.headers.multi_items() if not pair[0].startswith("content-")]
+        return httpx2.Response(
+            response.status_code, headers=headers, content=self._redacted(body), request=request
+        )
+
+    async def _read(self, response: httpx2.Response) -> bytes:
+        """Read the whole body of *response* and release its connection; raise what cuts it short."""
         body = bytearray()
         try:
             async for piece in response.aiter_bytes():
                 body += piece
                 if len(body) > self._most_bytes:
-                    raise _TooLong
+                    # Not left by `break`: a closed connection ends the library's nested generators in order.
+                    await response.aclose()
+        except (httpx2.RequestError, httpx2.StreamError, trio.ClosedResourceError):
+            if len(body) <= self._most_bytes:
+                raise
         finally:
             await response.aclose()
-        headers = [pair for pair in response.headers.multi_items() if not pair[0].startswith("content-")]
-        return httpx2.Response(
-            response.status_code, headers=headers, content=self._redacted(bytes(body)), request=request
-        )
+        if len(body) > self._most_bytes:
+            raise _TooLong("the body is too long")
+        return bytes(body)
 
     def _address(self, request: httpx2.Request) -> None:
         for name in request.headers.keys() - self._sent:
