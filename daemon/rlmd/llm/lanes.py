@@ -40,8 +40,6 @@ class Lane:
                 tokens: int | None = reply.usage.tokens_in + reply.usage.tokens_out
             case UpstreamError(usage=usage) if usage is not None:
                 tokens = usage.tokens_in + usage.tokens_out
-            case UpstreamError(kind="connect"):
-                tokens, sent = 0, False
             case UpstreamError(status=int()):
                 tokens = 0
             case _:
@@ -55,7 +53,7 @@ class Lane:
         match result:
             case (_, rates):
                 ending = "answered"
-                self.aimd.answered(sent_at, self.in_flight)
+                self.aimd.answered(now, sent_at, self.in_flight)
             case UpstreamError():
                 ending, rates = ("fault" if result.is_fault else "refused"), result.rates
                 self.last_words = result.message
