@@ -7,7 +7,6 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from functools import partial
 from hashlib import blake2b
 from typing import TypeVar
@@ -32,10 +31,19 @@ _CLOSING_S = 5.0
 
 def request_key(project: str, endpoint: str, chat: Chat) -> bytes:
     """Name a request: equal for equal chats to one endpoint inside one project, and for nothing else."""
-    asked = asdict(chat)
-    del asked["cache_prefix"]  # a hint to the provider: the answer is the same
-    text = json.dumps(["chat/1", project, endpoint, asked], sort_keys=True, separators=(",", ":"))
-    return blake2b(text.encode(), digest_size=32).digest()
+    asked = [
+        "chat/1",
+        project,
+        endpoint,
+        chat.model,
+        [[message.role, message.content] for message in chat.messages],
+        chat.max_tokens,
+        chat.temperature,
+        chat.seed,
+        chat.stop,
+        chat.json_schema,
+    ]  # not cache_prefix: it is a hint to the provider, the answer is the same
+    return blake2b(json.dumps(asked, separators=(",", ":")).encode(), digest_size=32).digest()
 
 
 def is_keepable(reply: Reply) -> bool:
@@ -78,7 +86,7 @@ class Cache:
             body = self._texts.get(key) or await self._read(key)
         try:
             return free(decode(body or ""))
-        except (KeyError, TypeError, ValueError):
+        except (TypeError, ValueError):
             if self._expiries.get(key) == expiry:
                 self._drop(key)
             return None

@@ -155,7 +155,7 @@ class _Caller:
                 pause_s = self._limits.retry.pause_s(failures, error, self._luck())
                 if pause_s is None:
                     raise
-                log.info("call.retried", model=chat.model, reason=error.kind, pause_s=round(pause_s, 3))
+                log.debug("call.retried", model=chat.model, reason=error.kind, pause_s=round(pause_s, 3))
             await trio.sleep(pause_s)
 
     async def _attempt(self, chat: Chat, ticket: Ticket) -> Reply:

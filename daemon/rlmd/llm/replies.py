@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import cast
 
 import apsw
@@ -63,7 +63,7 @@ class ReplyFile:
         with self._db:
             self._db.executemany("DELETE FROM reply WHERE key = :key", ({"key": key} for key in dropped))
             for entry in entries:
-                self._db.execute(_PUT, asdict(entry))
+                self._db.execute(_PUT, {"key": entry.key, "expires": entry.expires, "body": entry.body})
             for key in used:
                 self._used += 1
                 self._db.execute(
@@ -83,10 +83,12 @@ ON CONFLICT(key) DO UPDATE SET expires = excluded.expires, body = excluded.body
 
 def encode(reply: Reply) -> str:
     """Write *reply* down."""
-    return json.dumps(asdict(reply))
+    usage = reply.usage
+    counted = [usage.tokens_in, usage.tokens_out, usage.cached_tokens, usage.usd]
+    return json.dumps([reply.text, reply.finish_reason, counted, reply.model])
 
 
 def decode(body: str) -> Reply:
-    """Read what `encode` wrote; anything else raises KeyError, TypeError or ValueError."""
-    known = json.loads(body)
-    return Reply(**known | {"usage": Usage(**known["usage"])})
+    """Read what `encode` wrote; anything else raises TypeError or ValueError."""
+    text, finish_reason, counted, model = json.loads(body)
+    return Reply(text, finish_reason, Usage(*counted), model)
