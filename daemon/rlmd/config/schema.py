@@ -224,6 +224,37 @@ class Llm(Section):
         default=False,
         description="have replies sent in pieces, for proxies that give up on silent connections",
     )
+    script: OptionalPath = Field(
+        default="",
+        description="file of replies to replay instead of asking a model, a JSON object a line; for tests "
+        "and demonstrations; goes before all else",
+    )
+    concurrency: Count = Field(
+        default=100, description="calls in flight at the same time; fewer while the server bears fewer"
+    )
+    queue: Annotated[int, Field(ge=2)] = Field(
+        default=4096,
+        description="calls accepted, waiting ones included; more are refused as busy, and one job may have "
+        "half of them",
+    )
+    rpm: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="requests a minute, all models together; 0 = what the server's headers say"
+    )
+    tpm: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="tokens a minute, all models together; 0 = what the server's headers say"
+    )
+    timeout_s: Annotated[Seconds, Field(gt=0)] = Field(
+        default=120.0, description="seconds for one attempt, from its sending to the last byte of the reply"
+    )
+    retries: Annotated[int, Field(ge=0, le=10)] = Field(
+        default=3, description="further attempts after a failure that may pass"
+    )
+    cache_ttl_s: Seconds = Field(
+        default=3600.0, description="seconds for which a reply answers the same request again; 0 = never"
+    )
+    cache_entries: Annotated[int, Field(ge=0)] = Field(
+        default=1000, description="replies kept; the least recently used go first"
+    )
 
 
 class Doors(Section):
