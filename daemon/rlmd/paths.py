@@ -56,6 +56,11 @@ def config_files(env: Mapping[str, str] = os.environ) -> tuple[str, str]:
     return "/etc/rlmd/config.toml", os.path.join(base, "rlmd", "config.toml")
 
 
+def key_file(env: Mapping[str, str] = os.environ) -> str:
+    """Name the file in which `rlmd auth set` keeps the key of the model provider."""
+    return os.path.join(os.path.dirname(config_files(env)[1]), "api-key")
+
+
 def make_private_dir(path: str) -> None:
     """Make the directory *path*, and its missing parents, open to nobody else.
 

@@ -128,6 +128,12 @@ def _add_house(commands: argparse._SubParsersAction[Parser]) -> None:
     _add_settings(show)
     init = verbs.add_parser("init", help="write the defaults, with comments, to your settings file")
     init.add_argument("--print", action="store_true", dest="to_stdout", help="print them instead")
+    doctor = commands.add_parser("doctor", help="try what may be broken")
+    doctor.add_argument("what", choices=["llm"], help="llm: make one tiny call to the model")
+    doctor.add_argument("--json", action="store_true", help="print the facts as JSON")
+    _add_settings(doctor)
+    auth = commands.add_parser("auth", help="keep the key of the model provider")
+    auth.add_argument("verb", choices=["set"], help="set: take the key from stdin, or ask for it")
     version = commands.add_parser("version", help="print the version")
     version.add_argument("--json", action="store_true")
 
@@ -166,6 +172,14 @@ def _run(args: argparse.Namespace) -> int:  # noqa: PLR0911  # one return for ea
             from rlmd.cli.stop import stop
 
             return stop()
+        case "doctor":
+            from rlmd.cli.doctor import doctor_llm
+
+            return doctor_llm(as_json=args.json, config=args.config, overrides=args.overrides)
+        case "auth":
+            from rlmd.cli.auth import auth_set
+
+            return auth_set()
         case "version":
             from rlmd.cli.version import version
 

@@ -16,8 +16,6 @@ from rlmd.errors import ConfigError
 
 CREDENTIAL = "api-key"
 """Name of the key's file in $CREDENTIALS_DIRECTORY; see systemd.exec(5)."""
-STORED = "api-key"
-"""Name of the key's file beside the person's config.toml, as `rlmd auth set` writes it."""
 
 MOST_KEY_BYTES = 8_192
 _KEY = re.compile(r"[!-~]+")
