@@ -16,8 +16,8 @@ from typing import cast
 import trio
 
 from rlmd.corpus.cuts import Style, style_of
+from rlmd.corpus.foremost import Wish, foremost
 from rlmd.corpus.index import Content, Searcher
-from rlmd.corpus.roles import WEIGHTS, role
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.corpus.text import PIECE_BYTES
 from rlmd.errors import Busy
@@ -37,7 +37,7 @@ class Plan:
     """How the contents of a snapshot stand to the index.
 
     `row_of` has the first file of each content's number, -1 when it is not in the snapshot; `twins`
-    the further ones.  `missing` are the rows whose content is not indexed, most telling first.
+    the further ones.  `missing` are the rows whose content is not indexed.
     """
 
     row_of: array[int]
@@ -62,15 +62,17 @@ class Builder:
         self._turn = trio.Lock()
         self._users = 0
         self._generation = 0
+        self._planned: tuple[Snapshot, tuple[int, int], Plan] | None = None
         self._begin()
 
     async def ready(
-        self, snapshot: Snapshot, report: Report, deadline_s: float | None
+        self, snapshot: Snapshot, wish: Wish, report: Report, deadline_s: float | None
     ) -> tuple[Searcher, Plan]:
         """Index what of *snapshot* is not indexed yet, within *deadline_s* seconds and a batch.
 
-        The plan's `missing` is what could not be done in time or at all.  Cancelling abandons the
-        batch in hand.  Raises Busy where the disk is full.
+        When that is not long enough for all, what *wish* asks for comes first.  The plan's `missing`
+        is what could not be done in time or at all.  Cancelling abandons the batch in hand.  Raises
+        Busy where the disk is full.
         """
         deadline = trio.current_time() + (float("inf") if deadline_s is None else deadline_s)
         self._users += 1
@@ -82,7 +84,8 @@ class Builder:
                 await trio.to_thread.run_sync(partial(shutil.rmtree, old, ignore_errors=True))
                 plan = await self._plan(snapshot)
             if plan.missing:
-                await self._build(snapshot, deque(plan.missing), report, deadline)
+                rows = await foremost(snapshot, plan.missing, wish, self._offload, self._threads, deadline)
+                await self._build(snapshot, deque(rows), report, deadline)
                 plan = await self._plan(snapshot)
             return await self._search_on(), plan
         finally:
@@ -105,9 +108,14 @@ class Builder:
         Path(self._place).mkdir(mode=0o700, parents=True)
 
     async def _plan(self, snapshot: Snapshot) -> Plan:
-        return await trio.to_thread.run_sync(
-            _plan, snapshot, self._numbers, self._next, limiter=self._threads, abandon_on_cancel=True
-        )
+        """Hold *snapshot* against the index, unless that was done since the last commit."""
+        state = (self._generation, self._commits)
+        if self._planned is None or self._planned[:2] != (snapshot, state):
+            plan = await trio.to_thread.run_sync(
+                _plan, snapshot, self._numbers, self._next, limiter=self._threads, abandon_on_cancel=True
+            )
+            self._planned = (snapshot, state, plan)
+        return self._planned[2]
 
     async def _search_on(self) -> Searcher:
         """Return a searcher that sees at least what was committed before the call."""
@@ -212,5 +220,4 @@ def _plan(snapshot: Snapshot, numbers: dict[Key, int], count: int) -> Plan:
             row_of[number] = row
         elif number < count:
             twins.setdefault(number, []).append(row)
-    weigh, paths = WEIGHTS["code"], snapshot.files.paths
-    return Plan(row_of, twins, sorted(missing.values(), key=lambda row: (-weigh[role(paths[row])], row)))
+    return Plan(row_of, twins, list(missing.values()))

@@ -20,12 +20,15 @@ import trio
 from rlmd.corpus.build import Builder
 from rlmd.corpus.collect import Known, Limits, Sources, Stamps, collect
 from rlmd.corpus.flight import Flight
+from rlmd.corpus.foremost import Wish
 from rlmd.corpus.index import stemmer
 from rlmd.corpus.pack import Pack
 from rlmd.corpus.rank import PathWords
+from rlmd.corpus.roles import WEIGHTS
 from rlmd.corpus.scratch import open_scratch
 from rlmd.corpus.search import Ranked, search
 from rlmd.corpus.snapshot import Entry, Files, Snapshot, Source, Text, Tree, take
+from rlmd.corpus.words import beginnings, wanted
 from rlmd.errors import BadArgument, NotFound, RequestError, TooLarge
 from rlmd.offload import Offload
 from rlmd.requests import Count
@@ -213,8 +216,13 @@ class _Keeper:
     async def _search(self, request: Search) -> Ranked:
         snapshot = request.snapshot
         with self._using(snapshot.source) as line:
-            searcher, plan = await line.builder.ready(snapshot, request.report, request.deadline_s)
             path_words = await self._path_words(line, snapshot)
+            wish = Wish(
+                beginnings(request.question, self._stem),
+                path_words.weigh(wanted(request.question, self._stem)),
+                WEIGHTS[request.kind],
+            )
+            searcher, plan = await line.builder.ready(snapshot, wish, request.report, request.deadline_s)
             return await trio.to_thread.run_sync(
                 search,
                 snapshot,

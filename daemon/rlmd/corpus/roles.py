@@ -40,17 +40,41 @@ DATA = frozenset(
         "lock",
     ]
 )
-_TEST = re.compile(
-    r"(^|/)(tests?|testing|__tests__|specs?|e2e|fixtures?|testdata|mocks?)(/|$)"
-    r"|(^|/)(test_[^/]*|[^/]*_test\.[^/]+|[^/]*\.(test|spec)\.[^/]+|conftest\.py)$"
+_TEST_PLACES = frozenset(
+    [
+        "test",
+        "tests",
+        "testing",
+        "__tests__",
+        "spec",
+        "specs",
+        "e2e",
+        "fixture",
+        "fixtures",
+        "testdata",
+        "mock",
+        "mocks",
+    ]
 )
-_MADE = re.compile(
-    r"(^|/)(vendor|vendored|third_party|node_modules|dist|build|generated)(/|$)"
-    r"|\.min\.|[._-]lock\b|\.snap$|_pb2\.|\.pb\.go"
-)
-_DOC = re.compile(
-    r"(^|/)(docs?|examples?|benchmarks?)/"
-    r"|(^|/)(readme|changelog|changes|news|history|contributing|authors|licen[cs]e|copying|notice|todo)$"
+_TEST_NAME = re.compile(r"test_|conftest\.py$|.*(?:_test\.[^.]+$|\.(?:test|spec)\.)")
+_MADE_PLACES = frozenset(["vendor", "vendored", "third_party", "node_modules", "dist", "build", "generated"])
+_MADE_NAME = re.compile(r"\.min\.|\.lock$|[._-]lock\.(?:json|ya?ml|toml)$|\.snap$|_pb2\.|\.pb\.go")
+_DOC_PLACES = frozenset(["doc", "docs", "example", "examples", "benchmark", "benchmarks"])
+_DOC_NAMES = frozenset(
+    [
+        "readme",
+        "changelog",
+        "changes",
+        "news",
+        "history",
+        "contributing",
+        "authors",
+        "license",
+        "licence",
+        "copying",
+        "notice",
+        "todo",
+    ]
 )
 
 
@@ -61,11 +85,12 @@ def suffix(path: str) -> str:
 
 def role(path: str) -> Role:
     """Return what the file at root-relative *path* is for."""
-    low = path.lower()
-    if _MADE.search(low):
+    *places, name = path.lower().split("/")
+    if not _MADE_PLACES.isdisjoint(places) or _MADE_NAME.search(name):
         return "made"
-    if _TEST.search(low):
+    if not _TEST_PLACES.isdisjoint(places) or _TEST_NAME.match(name):
         return "test"
-    if suffix(low) in PROSE or _DOC.search(low):
+    kind = suffix(name)
+    if kind in PROSE or name in _DOC_NAMES or not _DOC_PLACES.isdisjoint(places):
         return "doc"
-    return "data" if suffix(low) in DATA else "source"
+    return "data" if kind in DATA else "source"

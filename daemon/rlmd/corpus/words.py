@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from os.path import commonprefix
 
 WORD = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*|\d+|[^\W\d_a-zA-Z]+")
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_a-zA-Z]+")
@@ -28,6 +29,8 @@ STOP = frozenset(_STOP.split())
 
 LONGEST = 256
 """Longer runs are data (base64, minified text), not words, and are left out."""
+
+LEAST_LETTERS = 3
 
 Stem = Callable[[str], list[str]]
 
@@ -70,8 +73,24 @@ class Terms(dict[str, str]):
         return " ".join(map(self.__getitem__, runs))
 
 
+def beginnings(question: str, stem: Stem) -> tuple[str, ...]:
+    """Return what every form of each word of *question* begins with, longest first.
+
+    The telling words alone, as `wanted` takes them; those of fewer than three letters say nothing.
+    """
+    found = set[str]()
+    for word in _telling(question):
+        for part in split_word(word):
+            stems = (stemmed.removesuffix("i") for stemmed in stem(part))  # of "memory" and "memories"
+            found.update(commonprefix([part, stemmed]) for stemmed in stems)  # noqa: RUF071  # not paths
+    return tuple(sorted((each for each in found if len(each) >= LEAST_LETTERS), key=lambda e: (-len(e), e)))
+
+
 def wanted(question: str, stem: Stem) -> Counter[str]:
     """Count the stemmed terms of *question* without stop words, or with them when nothing else is there."""
+    return Counter(term for word in _telling(question) for term in stem(" ".join(split_word(word))))
+
+
+def _telling(question: str) -> list[str]:
     words = WORD.findall(question)
-    telling = [word for word in words if word.lower() not in STOP] or words
-    return Counter(term for word in telling for term in stem(" ".join(split_word(word))))
+    return [word for word in words if word.lower() not in STOP] or words

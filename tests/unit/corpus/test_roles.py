@@ -18,6 +18,10 @@ from rlmd.corpus.roles import WEIGHTS, role
         ("package.json", "data"),
         ("package-lock.json", "made"),
         ("vendor/tests/x.go", "made"),
+        ("uv.lock", "made"),
+        ("drivers/spin_lock.c", "source"),
+        ("build", "source"),
+        ("pkg/Test/case.py", "test"),
         ("static/jquery.min.js", "made"),
     ],
 )
