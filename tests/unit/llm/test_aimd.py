@@ -39,6 +39,15 @@ def test_a_refusal_of_what_was_sent_after_the_cut_halves_it_again():
     assert aimd.limit == 8
 
 
+def test_what_is_sent_at_the_moment_of_a_cut_belongs_to_its_burst():
+    aimd = Aimd(start=64, highest=100)
+    aimd.congested(now=1.0, sent_at=0.5)
+
+    aimd.congested(now=1.2, sent_at=1.0)
+
+    assert aimd.limit == 32
+
+
 def test_one_call_is_always_allowed():
     aimd = Aimd(start=2, highest=100)
 

@@ -107,3 +107,15 @@ def test_what_was_sent_before_an_outage_says_nothing_about_it():
 
     assert breaker.is_open
     assert breaker.wait_s(20) == 11
+
+
+@pytest.mark.parametrize("ending", ["answered", "fault", "cancelled"])
+def test_what_was_sent_before_an_outage_does_not_end_its_probe(ending):
+    breaker = Breaker(limit=5, cooldown_s=30)
+    early = breaker.enter(0)
+    end(breaker, 0, *["fault"] * 5)
+    breaker.enter(30)
+
+    breaker.leave(31, early, ending)
+
+    assert breaker.wait_s(31) == math.inf
