@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+import outcome
 import trio
 
 from rlmd.answers import (
@@ -206,6 +207,9 @@ def _common_root(targets: list[str]) -> str:
 
 
 def _result(job: Job[Analysis]) -> Analysis:
+    """Return or raise how *job* ended, to each of those who waited for it."""
     if job.ended is None:
         raise JobCancelled(f"The analysis {job.id} was cancelled.", "Ask again.")
-    return job.ended.unwrap()
+    if isinstance(job.ended, outcome.Error):  # an outcome unwraps only once
+        raise job.ended.error
+    return job.ended.value

@@ -32,7 +32,7 @@ class Job(Generic[T]):
     started_at: float
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     done: trio.Event = field(default_factory=trio.Event)
-    ended: outcome.Outcome[T] | None = None
+    ended: outcome.Value[T] | outcome.Error | None = None
     detached: bool = False
     followers: list[Report] = field(default_factory=list)
 
