@@ -101,7 +101,9 @@ def relative_to(path: str, workspace: str | None) -> str:
 
 def _absolute(path: str, session: Session) -> str:
     if not path or "\0" in path or any("\ud800" <= char <= "\udfff" for char in path):
-        raise BadArgument("path is empty or holds what no path may hold")
+        raise BadArgument(
+            "path is empty or holds what no path may hold", "Give a path without NUL, in valid UTF-8."
+        )
     expanded = os.path.expanduser(path)
     if os.path.isabs(expanded):
         return expanded
