@@ -136,7 +136,8 @@ class _Caller:
         try:
             await flight.run()
         finally:
-            if self._flights[key][0] is flight:
+            standing, _ = self._flights.get(key, (None, None))
+            if standing is flight:  # an abandoned one may have been replaced
                 del self._flights[key]
 
     async def _call_and_keep(self, key: bytes, chat: Chat, ticket: Ticket) -> Reply:

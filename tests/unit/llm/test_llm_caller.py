@@ -227,6 +227,34 @@ async def test_the_last_asker_to_leave_cancels_the_call(autojump_clock):
     assert (cancelled, reply.text, trio.current_time()) == (1, "again", 2)
 
 
+async def test_a_call_that_is_slow_to_end_does_not_disturb_the_one_that_took_its_place(
+    autojump_clock, events
+):
+    class Clinging(Scripted):
+        async def complete(self, chat):
+            try:
+                return await super().complete(chat)
+            except trio.Cancelled:
+                with trio.move_on_after(1, shield=True):
+                    await trio.sleep_forever()
+                raise
+
+    model, replies = Clinging([Step(reply="never", after_s=50)], otherwise="again"), []
+    async with open_caller(model) as box, trio.open_nursery() as nursery:
+
+        async def leave_after_a_second():
+            with trio.move_on_after(1):
+                await box.ask(question())
+
+        nursery.start_soon(leave_after_a_second)
+        await trio.sleep(1.5)
+        replies.append((await box.ask(question())).text)
+
+    assert replies == ["again"]
+    assert trio.current_time() == 2
+    assert [event for event in events if event["log_level"] == "error"] == []
+
+
 async def test_calls_beyond_the_bound_are_refused_as_busy(autojump_clock):
     model = Scripted(otherwise=Step(reply="ok", after_s=1))
     async with open_caller(model, queue=4) as box:
