@@ -41,15 +41,16 @@ class Step:
 
     def play(self, chat: Chat) -> tuple[Reply, RateInfo]:
         """Answer *chat*, or raise what the step says."""
+        usage = Usage(self.tokens_in, self.tokens_out, usd=self.usd)
         if self.error is not None:
             raise UpstreamError(
                 self.error,
                 self.message,
                 status=self.status,
                 retry_after_s=self.retry_after_s,
+                usage=usage if usage.tokens_in or usage.tokens_out else None,
                 rates=self.rates,
             )
-        usage = Usage(self.tokens_in, self.tokens_out, usd=self.usd)
         return Reply(self.reply, self.finish_reason, usage, chat.model), self.rates
 
 

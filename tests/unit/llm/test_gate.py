@@ -7,6 +7,7 @@ import trio.testing
 from llm_world import collect, gather, open_caller, question
 from rlmd.llm.lanes import MOST_LANES
 from rlmd.llm.meter import Meter
+from rlmd.llm.retry import Retry
 from rlmd.llm.scripted import Scripted, Step
 from rlmd.llm.values import Allowance, RateInfo
 
@@ -89,6 +90,16 @@ async def test_tokens_a_minute_are_reserved_before_and_settled_after(autojump_cl
 
     # 600 are reserved and 100 used; the second needs 600 again, of which 10 come back each second.
     assert [round(time, 3) for time, _ in ends] == [1, 11]
+
+
+async def test_a_refused_call_gives_its_tokens_back_and_one_without_a_word_does_not(autojump_clock):
+    refused, silent = Step(error="bad_request", status=400), Step(error="connect")
+    model = Scripted([refused, silent], otherwise="ok")
+    async with open_caller(model, tpm=600, retry=Retry(limit=0)) as box:
+        asks = [question(text, max_tokens=599) for text in ("aaaa", "bbbb", "cccc")]
+        ends = await gather(box, asks)
+
+    assert [(round(time, 3), end) for time, end in ends] == [(0, "bad_request"), (0, "connect"), (60, "ok")]
 
 
 async def test_limits_in_headers_are_kept_by_model(autojump_clock):
