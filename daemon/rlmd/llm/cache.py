@@ -100,7 +100,6 @@ class Cache:
         self._expiries[key] = self._clock() + self._ttl_s
         self._expiries.move_to_end(key)
         self._touched.add(key)
-        self._dropped.discard(key)
         while len(self._expiries) > self._entries:
             self._drop(next(iter(self._expiries)))
         self._written_to.set()
