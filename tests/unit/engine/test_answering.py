@@ -1,0 +1,127 @@
+"""Which way a question is answered, how long its asker waits, and what is left when time runs out."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from corpus_world import open_world
+from rlmd.answers import Question
+from rlmd.corpus.keeper import Collect
+from rlmd.engine.answering import Answering
+from rlmd.engine.jobs import Jobs
+from rlmd.engine.model import Model
+from rlmd.errors import NoLlm
+from rlmd.llm.providers import COMMAND, Endpoint
+from rlmd.llm.values import Reply, UpstreamError, Usage
+from rlmd.supervision import open_supervisor
+from rlmd.values import ignore_progress
+
+pytestmark = pytest.mark.real_io
+
+ENDPOINT = Endpoint(provider=COMMAND, command=("model",), model="m", window_tokens=32_000)
+QUERY = "how long is the retry delay"
+
+
+def says(text, after_s=0.0):
+    @asynccontextmanager
+    async def actor():
+        async def answer(ask):
+            await trio.sleep(after_s)
+            if isinstance(text, Exception):
+                raise text
+            return Reply(text, "stop", Usage(10, 2, usd=0.5), ask.chat.model)
+
+        yield answer
+
+    return actor
+
+
+async def settled():
+    await trio.lowlevel.checkpoint()
+    return ENDPOINT
+
+
+@asynccontextmanager
+async def open_answering(tmp_path, caller=None):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "retry.py").write_text("def retry_delay(n):\n    return 2 ** n\n")
+    with trio.fail_after(20):
+        async with (
+            open_world(tmp_path / "cache") as world,
+            open_supervisor(grace=1) as supervisor,
+            trio.open_nursery() as nursery,
+        ):
+            model = None
+            if caller is not None:
+                model = Model(await supervisor.start_concurrent("llm_caller", caller), settled)
+            answering = Answering(world.keeper, Jobs(nursery, most=4), model)
+            yield world, answering, Collect(str(tree))
+            nursery.cancel_scope.cancel()
+
+
+async def ask(answering, target, **question):
+    return await answering.analyze(target, Question(query=QUERY, **question), "project", ignore_progress)
+
+
+async def test_without_a_model_auto_is_evidence_and_says_why(tmp_path):
+    async with open_answering(tmp_path) as (_, answering, target):
+        answer = await ask(answering, target)
+
+    assert (answer.mode, answer.state, answer.fresh) == ("evidence", "done", True)
+    assert "no" in answer.note
+    assert answer.evidence[0].path == "retry.py"
+
+
+@pytest.mark.parametrize("mode", ["direct", "rlm"])
+async def test_what_needs_a_model_is_refused_without_one(tmp_path, mode):
+    async with open_answering(tmp_path) as (_, answering, target):
+        with pytest.raises(NoLlm) as refused:
+            await ask(answering, target, mode=mode)
+
+    assert "llm.base_url" in refused.value.hint
+
+
+async def test_with_a_model_auto_asks_it_once_and_says_what_that_cost(tmp_path):
+    caller = says('Two to the n [retry.py:2 "return 2 ** n"].')
+    async with open_answering(tmp_path, caller) as (_, answering, target):
+        answer = await ask(answering, target)
+
+    assert answer.mode == "direct"
+    assert [(c.path, c.start_line, c.verified) for c in answer.citations] == [("retry.py", 2, True)]
+    assert (answer.usage.calls, answer.usage.usd, answer.usage.model) == (1, 0.5, "m")
+
+
+async def test_evidence_asked_for_by_name_asks_no_model(tmp_path):
+    async with open_answering(tmp_path, says("never")) as (_, answering, target):
+        answer = await ask(answering, target, mode="evidence")
+
+    assert (answer.mode, answer.usage.calls) == ("evidence", 0)
+
+
+async def test_a_model_that_overruns_the_budget_leaves_the_evidence(tmp_path):
+    async with open_answering(tmp_path, says("late", after_s=60)) as (_, answering, target):
+        answer = await ask(answering, target, mode="direct", budget_s=2.0)
+
+    assert (answer.partial, answer.limit, answer.mode) == (True, "seconds", "direct")
+    assert answer.evidence
+
+
+async def test_a_model_that_fails_before_anything_was_paid_is_an_error(tmp_path):
+    async with open_answering(tmp_path, says(UpstreamError("auth", "wrong key"))) as (_, answering, target):
+        with pytest.raises(UpstreamError, match="wrong key"):
+            await ask(answering, target)
+
+
+async def test_a_call_that_waits_no_longer_leaves_its_job_running_and_joins_it_later(tmp_path):
+    async with open_answering(tmp_path) as (world, answering, target):
+        world.may_read = trio.Event()
+        first = await ask(answering, target, wait_s=0.05)
+        world.may_read.set()
+        second = await ask(answering, target)
+
+    assert first.state == "running"
+    assert (second.state, second.job_id, second.fresh) == ("done", first.job_id, False)
