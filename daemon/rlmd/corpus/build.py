@@ -25,7 +25,7 @@ from rlmd.offload import Offload, OffloadError
 from rlmd.values import Progress, Report
 
 EXTEND = "rlmd.corpus.index:extend"
-BATCH_FILES = 512
+BATCH_FILES, BATCH_BYTES = 512, 4 << 20
 FEW_DEAD = 1000
 """An index is begun anew when more contents in it are dead than this and than living."""
 
@@ -160,7 +160,7 @@ class Builder:
                 Content(0, span, files.encoding_at(rows[0]), key[1])
             )
             rest = span.length - content.at
-            if batch and size + rest > PIECE_BYTES:
+            if batch and size + rest > BATCH_BYTES:
                 break
             batch[key] = content
             if rest > PIECE_BYTES:

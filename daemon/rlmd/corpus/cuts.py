@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from string import ascii_letters
 from typing import Literal, NamedTuple
 
 from rlmd.corpus.roles import DATA, PROSE, suffix
@@ -54,6 +55,7 @@ _OPENS = re.compile(
     r"override|unsafe|const|extern|inline|virtual|open|data|sealed|declare|def|class|fn|fun|struct|enum|trait|impl|"
     r"interface|type|mod|namespace|union|record|object|extension|sub|macro_rules|let|var)"
 )
+_LETTERS = frozenset(ascii_letters + "_")
 _HEADING = re.compile(r"()#{1,6}\s+(.*)")
 _LEAD = re.compile(r"\s*(?:@|#\[|//|\*|/\*|--|#(?!\s*(?:include|define|if|else|endif)))")
 
@@ -173,7 +175,7 @@ def _definitions(lines: Sequence[str], style: Style) -> Iterator[_Definition]:
         case "headings":
             patterns, likely = (_HEADING,), [n for n, line in enumerate(lines) if line[:1] == "#"]
         case "c":
-            patterns, likely = (_C_DEFINITION,), [n for n, line in enumerate(lines) if _opens_c(line)]
+            patterns, likely = (_C_DEFINITION,), _likely_c(lines)
         case "braced":
             patterns, likely = (
                 (_DEFINITION, _METHOD),
@@ -183,17 +185,25 @@ def _definitions(lines: Sequence[str], style: Style) -> Iterator[_Definition]:
             patterns, likely = (_DEFINITION,), [n for n, line in enumerate(lines) if _OPENS.match(line)]
         case _:
             return
+    macro = -2
     for number in likely:
         line = lines[number][:_LOOK_CHARS]
+        if style == "c" and line[0] in "# \t":
+            above, macro = macro, number
+            if above == number - 1:  # one more of a list, which is data
+                continue
         found = next(filter(None, (pattern.match(line) for pattern in patterns)), None)
         if found and (indent := len(found[1].expandtabs(4))) <= 8:  # noqa: PLR2004  # two levels deep
             yield _Definition(number, indent, next(filter(None, found.groups()[1:]), ""))
 
 
-def _opens_c(line: str) -> bool:
-    """Tell cheaply that no C definition begins here: most lines are indented or end a statement."""
-    first = line[:1]
-    return ((first.isalpha() or first == "_") and line[-1:] != ";") or "define" in line
+def _likely_c(lines: Sequence[str]) -> list[int]:
+    """Tell cheaply where C definitions may begin: most lines are indented or end a statement."""
+    return [
+        number
+        for number, line in enumerate(lines)
+        if line and ((line[0] in _LETTERS and line[-1] != ";") or (line[0] in "# \t" and "define" in line))
+    ]
 
 
 def _opens_braced(line: str) -> bool:

@@ -51,29 +51,38 @@ def extend(directory: str, pack: str, contents: Sequence[Content]) -> tuple[int,
     All but the last are indexed to their ends.  Of the last, one piece from `at` on.  Returns
     the byte and the line to go on from; at the end of the content, the byte is its length.
     """
-    writer = _open(directory).writer(heap_size=_HEAP_BYTES, num_threads=1)
     file = os.open(pack, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        writer = _writer(directory)
         for content in contents:
             reached = _add(writer, file, content)
+        writer.commit()
+    except BaseException:
+        _writer.cache_clear()  # it may be broken
+        raise
     finally:
         os.close(file)
-    writer.commit()
-    writer.wait_merging_threads()
     return reached
+
+
+@lru_cache(maxsize=1)
+def _writer(directory: str) -> tantivy.IndexWriter:
+    """Keep the writer from call to call: it merges while the next batch is cut."""
+    return _open(directory).writer(heap_size=_HEAP_BYTES, num_threads=1)
 
 
 def _add(writer: tantivy.IndexWriter, file: int, content: Content) -> tuple[int, int]:
     data, at = read_piece(partial(pread, file), content.span, content.encoding, content.at), content.at
     lines = lines_of(decode(data, content.encoding))
-    for each in cut(lines, content.style):
+    cuts = cut(lines, content.style)
+    for each, terms in zip(cuts, _terms().of_all([_said(each, lines) for each in cuts]), strict=True):
         document = tantivy.Document()
         document.add_integer("number", content.number)
         document.add_integer("start", content.line + each.start)
         document.add_integer("stop", content.line + each.stop)
         document.add_integer("at", at)
         document.add_integer("line", content.line)
-        document.add_text("terms", _terms().of(_said(each, lines)))
+        document.add_text("terms", terms)
         document.add_text("within", "\n".join(each.within))
         writer.add_document(document)
     ended = at + len(data) == content.span.length

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import log
+from sys import maxsize
 from typing import TYPE_CHECKING, NamedTuple
 
-from rlmd.corpus.words import WORD, Stem, split_word
+from rlmd.corpus.words import Stem, Terms
 
 if TYPE_CHECKING:
     from tantivy import DocAddress
@@ -43,19 +44,10 @@ class PathWords:
     def __init__(self, paths: Sequence[str], stem: Stem) -> None:
         """Count the words of *paths*; some 5 µs a path, so a thread's work."""
         self._files = len(paths)
-        seen: Counter[str] = Counter()
-        known: dict[str, set[str]] = {}
-        for path in paths:
-            folder, _, name = path.rpartition("/")
-            around = known.get(folder)
-            if around is None:
-                around = known[folder] = set(_path_words(folder))
-            seen.update(around.union(_path_words(name)))
-        words = list(seen)
-        self._stems = dict(zip(words, stem(" ".join(words)), strict=True))
+        self._table = Terms(stem, most=maxsize)
         self._frequency: Counter[str] = Counter()
-        for word, count in seen.items():
-            self._frequency[self._stems[word]] += count
+        for terms in self._table.of_all(paths):
+            self._frequency.update(set(terms.split()))
 
     def weigh(self, wanted: Mapping[str, int]) -> Callable[[str], float]:
         """Return the function from a path to its share of *wanted*, 0 to 1."""
@@ -65,14 +57,10 @@ class PathWords:
         total = sum(rarity.values()) or 1.0
 
         def share(path: str) -> float:
-            held = {self._stems.get(word, word) for word in _path_words(path)}
+            held = set(self._table.of(path).split())
             return sum(weight for term, weight in rarity.items() if term in held) / total
 
         return share
-
-
-def _path_words(path: str) -> list[str]:
-    return [part for word in WORD.findall(path) for part in split_word(word)]
 
 
 def rank(

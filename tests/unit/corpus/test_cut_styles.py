@@ -64,3 +64,23 @@ def test_a_long_definition_is_cut_at_blank_lines_and_its_rest_lies_within_it() -
 def test_a_short_log_is_cut_finely_so_that_passages_differ() -> None:
     assert len(cut(["line"] * 240, style_of("text"))) == 20
     assert len(cut(["line"] * 4000, style_of("server.log"))) == 100
+
+
+def test_a_list_of_macros_is_one_passage_and_its_names_do_not_count_as_definitions() -> None:
+    macros = [f"#define REG_{number} {number}" for number in range(40)]
+    function = ["int start(void)", "{", "\treturn 0;", "}"]
+
+    cuts = cut([*macros, "", *function], style_of("regs.h"))
+
+    assert [(each.start, each.stop, each.names) for each in cuts] == [
+        (0, 41, ("REG_0",)),
+        (41, 45, ("start",)),
+    ]
+
+
+def test_macros_that_stand_apart_are_definitions_each() -> None:
+    lines = [line for number in range(3) for line in ("/* why */", f"#define A_{number}(x) \\", "\tf(x)", "")]
+
+    cuts = cut(lines, style_of("a.h"))
+
+    assert [each.names for each in cuts] == [("A_0",), ("A_1",), ("A_2",)]

@@ -148,7 +148,7 @@ async def test_without_time_it_answers_from_what_is_indexed_and_names_the_rest(
 async def test_sources_are_indexed_before_tests_and_docs(
     cache: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rlmd.corpus.build.PIECE_BYTES", 4000)
+    monkeypatch.setattr("rlmd.corpus.build.BATCH_BYTES", 4000)
     with trio.fail_after(10):
         async with open_world(cache) as world:
             snapshot = await world.collect(tree)
@@ -164,7 +164,7 @@ async def test_sources_are_indexed_before_tests_and_docs(
 
 
 async def test_two_who_wait_share_the_build(cache: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlmd.corpus.build.PIECE_BYTES", 4000)
+    monkeypatch.setattr("rlmd.corpus.build.BATCH_BYTES", 4000)
     with trio.fail_after(10):
         async with open_world(cache) as world:
             snapshot = await world.collect(tree)

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 
 from rlmd.corpus.index import stemmer
@@ -13,6 +15,7 @@ from rlmd.corpus.words import LONGEST, Terms, split_word, wanted
         ("sha256", ["sha", "256", "sha256"]),
         ("x", []),
         ("7", ["7"]),
+        ("0x1F", ["0x1f"]),
         ("größe", ["gr", "e", "größe"]),
     ],
 )
@@ -26,7 +29,7 @@ def test_text_becomes_stemmed_terms_in_order() -> None:
     terms = Terms(stemmer())
 
     assert terms.of("def computeDelays(retries):  # 2nd").split() == [
-        "def", "comput", "delay", "computedelay", "retri", "2", "nd",
+        "def", "comput", "delay", "computedelays", "retri", "2nd",
     ]  # fmt: skip
 
 
@@ -34,6 +37,18 @@ def test_ascii_and_other_text_split_alike() -> None:
     words = "fooBar-baz_qux/42 HTTPServer 2nd"
 
     assert Terms(stemmer()).of(words).split() == Terms(stemmer()).of(words + " é").split()
+
+
+def test_a_word_means_the_same_wherever_it_stands() -> None:
+    """Learnt among others or alone, in a text or in a question."""
+    words = ["parseHTTPRequest", "u32", "_", "$x", "__init__", "0x1F", "2nd", "größe", "A", "a_b", "x" * 300]
+    together = Terms(stemmer()).of_all([" ".join(words), *words])
+
+    alone = [Terms(stemmer()).of(word) for word in words]
+
+    assert [each.split() for each in together[1:]] == [each.split() for each in alone]
+    assert together[0].split() == " ".join(alone).split()
+    assert wanted(" ".join(words), stemmer()) == Counter(together[0].split())
 
 
 def test_runs_that_are_data_are_left_out() -> None:
