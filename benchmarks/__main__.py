@@ -1,34 +1,34 @@
-"""`make bench`: every figure of the README, as ratios measured in this one run."""
+"""`make bench`: every figure that is quoted anywhere, as ratios measured in this one run.
+
+`python -m benchmarks NAME…` runs some of them alone.
+"""
 
 from __future__ import annotations
 
 import argparse
 import platform
-from functools import partial
 
-import trio
+from benchmarks import llm, stages
 
-from benchmarks import stages, trees
+BENCHMARKS = {"stages": stages.main, "llm": llm.main}
 
 
 def main() -> None:
-    """Measure on the standard library and on Debian's linux-source, where that can be had."""
-    parser = argparse.ArgumentParser(prog="benchmarks")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--tree", choices=["stdlib", "linux"], action="append")
-    args = parser.parse_args()
-    print(
-        f"{platform.python_implementation()} {platform.python_version()} on {platform.machine()}; "
-        f"{args.rounds} interleaved rounds after one warm-up, ratios are medians of the rounds'"
+    """Run the benchmarks that were named, else all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)} (default: all)")
+    parser.add_argument(
+        "--tree", choices=sorted(stages.TREES), action="append", help="stages on this tree alone"
     )
-    makers = {"stdlib": trees.standard_library, "linux": trees.linux_source}
-    for name in args.tree or makers:
-        try:
-            tree = makers[name]()
-        except trees.Unavailable as why:
-            print(f"\nskipped {name}: {why}")
-            continue
-        trio.run(partial(stages.measure, str(tree.resolve()), rounds=args.rounds))
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of stages")
+    args = parser.parse_args()
+    print(f"{platform.python_implementation()} {platform.python_version()} on {platform.machine()}")
+    if args.tree:
+        stages.main(args.tree, rounds=args.rounds)
+        return
+    for name in args.names or BENCHMARKS:
+        print(f"\n######## {name}")
+        BENCHMARKS[name]()
 
 
 main()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import trio
 
+from benchmarks import trees
 from benchmarks.timing import Row, interleave, print_table
 from benchmarks.world import World, open_world
 from rlmd.answers import GrepRequest
@@ -23,6 +25,7 @@ from rlmd.tokens.encodings import O200K_BASE
 from rlmd.tokens.engines import choose_engine
 from rlmd.values import SkipTally, Span, TextEncoding, WalkRules
 
+TREES = {"stdlib": trees.standard_library, "linux": trees.linux_source}
 RULES = WalkRules()
 RG = ("rg", "--hidden", "--glob", "!.git")
 PATTERNS = ("TODO", "EINVAL|ValueError", r"return\s+-?1;?$", r"\b(un)?lock(ed)?\(")
@@ -32,6 +35,18 @@ FLOOR = "plain loop: open, read, close"
 TIKTOKEN = "plain loop: tiktoken, one thread"
 
 Table = tuple[Mapping[str, Row], str]
+
+
+def main(names: Iterable[str] = TREES, *, rounds: int = 5) -> None:
+    """Measure on the standard library, and on Debian's linux-source where that can be had."""
+    print(f"{rounds} interleaved rounds after one warm-up; ratios are medians of the rounds' ratios")
+    for name in names:
+        try:
+            tree = TREES[name]()
+        except trees.Unavailable as why:
+            print(f"\nskipped {name}: {why}")
+            continue
+        trio.run(partial(measure, str(tree.resolve()), rounds=rounds))
 
 
 async def measure(root: str, *, rounds: int) -> None:
