@@ -16,6 +16,7 @@ from rlmd.answers import (
     Analysis,
     CorpusFacts,
     Coverage,
+    ForgetRequest,
     GlobRequest,
     GrepRequest,
     MemoryFacts,
@@ -32,7 +33,7 @@ from rlmd.look.glob import GlobResult
 from rlmd.look.grep import FoundLine, GrepResult
 from rlmd.look.read import ReadResult
 from rlmd.memory.ask import Item, Recalled
-from rlmd.memory.entry import Stored
+from rlmd.memory.entry import Changed, Stored
 from rlmd.values import Citation, Progress, Report, Session, SkipTally
 
 MODERN_META = {
@@ -115,6 +116,10 @@ class CannedServices:
         shown = min(self.items, request.limit)
         item = Item("k", self.value, ("t",), "/tree", 1, "2026-01-01T00:00:00Z", 1.0)
         return Recalled((item,) * shown, f"after-{shown}" if shown < self.items else None)
+
+    async def memory_forget(self, session: Session, request: ForgetRequest) -> Changed:
+        await self._meet_fate(session, request, _nobody)
+        return Changed(request.key, request.project or "/tree", 2, "forgotten")
 
     async def status(self, *, verbose: bool) -> Status:
         return Status(

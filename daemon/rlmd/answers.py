@@ -166,12 +166,24 @@ class GlobRequest:
     cursor: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """Lines that a memory speaks of; `path` as the caller wrote it."""
+
+    path: str
+    start_line: int
+    end_line: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreRequest:
-    """Something to remember; None leaves `project`, `kind` and `session` to the service."""
+    """Something to remember; None leaves `project`, `kind` and `session` to the service.
+
+    Without a value it says that the one which stands still holds: `confirm` takes its evidence anew.
+    """
 
     key: str
-    value: str
+    value: str | None = None
     tags: tuple[str, ...] = ()
     project: str | None = None
     kind: str | None = None
@@ -179,6 +191,19 @@ class StoreRequest:
     expect_version: int | None = None
     ttl_s: float | None = None
     request_id: str | None = None
+    evidence: tuple[Cited, ...] = ()
+    supersedes: str | None = None
+    confirm: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetRequest:
+    """A memory to forget, to bring back with `undo`, or to `purge` for good."""
+
+    key: str
+    project: str | None = None
+    undo: bool = False
+    purge: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +223,7 @@ class RecallRequest:
     limit: int = 10
     cursor: str | None = None
     value_chars: int = 2_000
+    history: bool = False
 
 
 @dataclass(frozen=True, slots=True)

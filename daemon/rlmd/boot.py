@@ -27,7 +27,7 @@ from rlmd.health import Health
 from rlmd.ingest.readers import reader_pool
 from rlmd.ingest.walker import walker
 from rlmd.lifecycle import Lifecycle
-from rlmd.memory.entry import Store, Stored
+from rlmd.memory.batch import Change, Done
 from rlmd.memory.recall import Recaller, open_recaller
 from rlmd.memory.writer import RESTART, memory_writer
 from rlmd.offload import Offload, open_offload
@@ -55,7 +55,7 @@ class Daemon:
     own: tuple[Path, ...]
     life: Lifecycle
     supervisor: Supervisor
-    writer: Mailbox[Store, Stored]
+    writer: Mailbox[Change, Done]
     keeper: Mailbox[Request, Answer]
     recaller: Recaller
     started_at: float
@@ -109,7 +109,7 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
         open_supervisor(grace=config.daemon.grace_s) as supervisor,
     ):
         memory = str(state / "memory.db")
-        writer = await supervisor.start_batch(
+        writer: Mailbox[Change, Done] = await supervisor.start_batch(
             "memory_writer",
             partial(
                 memory_writer,

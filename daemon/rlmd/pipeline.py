@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ import trio
 
 from rlmd.answers import (
     Analysis,
+    ForgetRequest,
     GlobRequest,
     GrepRequest,
     Question,
@@ -32,10 +33,12 @@ from rlmd.health import Health
 from rlmd.look.glob import GlobResult, glob
 from rlmd.look.grep import GrepResult, grep
 from rlmd.look.read import ReadResult, read
-from rlmd.memory.ask import Recall, Recalled
-from rlmd.memory.entry import Store, Stored
+from rlmd.look.sight import Sight, entry_of
+from rlmd.memory.ask import Page, Recall, Recalled
+from rlmd.memory.batch import Change, Done
+from rlmd.memory.entry import EVERY_PROJECT, Changed, Forget, Purge, Stored, Undo
 from rlmd.memory.recall import Recaller
-from rlmd.memory.scope import project_for
+from rlmd.memory.scope import place_for
 from rlmd.roots import Roots
 from rlmd.supervision import Mailbox
 from rlmd.values import Report, Session, WalkRules
@@ -61,7 +64,7 @@ class Pipeline:
     roots: Roots
     rules: WalkRules
     keeper: Mailbox[Request, Answer]
-    writer: Mailbox[Store, Stored]
+    writer: Mailbox[Change, Done]
     recaller: Recaller
     jobs: Jobs[Analysis]
     health: Health
@@ -150,39 +153,32 @@ class Pipeline:
 
     async def memory_store(self, session: Session, request: StoreRequest) -> Stored:
         """Remember; returned means that it is on disk."""
-        return await self.writer.ask(
-            Store(
-                key=request.key,
-                value=request.value,
-                project=await self._project(request.project, session),
-                tags=request.tags,
-                kind=request.kind or "finding",
-                session=request.session or session.id,
-                request_id=request.request_id,
-                expect_version=request.expect_version,
-                ttl_s=request.ttl_s,
-            )
-        )
+        sight = await self._sight(request.project, session)
+        standing = Page()
+        if request.confirm and not request.evidence:
+            standing = await self.recaller.page(Recall(project=sight.place.project, key=request.key))
+        entry = await self._in_thread(partial(entry_of, request, sight, session, standing))
+        stored = await self.writer.ask(entry)
+        assert isinstance(stored, Stored)
+        return stored
 
     async def memory_recall(self, session: Session, request: RecallRequest) -> Recalled:
-        """Recall what is remembered, best or newest first."""
-        return await self.recaller.recall(
-            Recall(
-                project=await self._project(request.project, session),
-                key=request.key,
-                prefix=request.prefix,
-                query=request.query,
-                tags=request.tags,
-                match=request.match,
-                not_tags=request.not_tags,
-                since=request.since,
-                until=request.until,
-                kind=request.kind,
-                limit=request.limit,
-                cursor=request.cursor,
-                value_chars=request.value_chars,
-            )
-        )
+        """Recall what is remembered, best or newest first, with what has become of its evidence."""
+        everywhere = request.project == EVERY_PROJECT
+        sight = await self._sight(None if everywhere else request.project, session)
+        project = EVERY_PROJECT if everywhere else sight.place.project
+        question = {each.name: getattr(request, each.name) for each in fields(request)}
+        return await self.recaller.recall(Recall(**(question | {"project": project})), sight.find)
+
+    async def memory_forget(self, session: Session, request: ForgetRequest) -> Changed:
+        """Forget, bring back or purge; returned means that it is so on disk."""
+        if request.undo and request.purge:
+            raise BadArgument("`undo` and `purge` exclude each other", "What was purged cannot come back.")
+        place = await self._in_thread(partial(place_for, request.project, session.workspace))
+        change = Undo if request.undo else Purge if request.purge else Forget
+        changed = await self.writer.ask(change(request.key, place.project))
+        assert isinstance(changed, Changed)
+        return changed
 
     async def status(self, *, verbose: bool) -> Status:
         """Say how the daemon is; *verbose* checks the memory file once more."""
@@ -191,8 +187,9 @@ class Pipeline:
     async def _resolve(self, path: str, session: Session) -> str:
         return await self._in_thread(partial(self.roots.resolve, path, session))
 
-    async def _project(self, name: str | None, session: Session) -> str:
-        return await self._in_thread(partial(project_for, name, session.workspace))
+    async def _sight(self, project: str | None, session: Session) -> Sight:
+        place = await self._in_thread(partial(place_for, project, session.workspace))
+        return Sight(self.roots, self.rules, session, place)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self.looking, abandon_on_cancel=True)

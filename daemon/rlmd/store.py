@@ -168,6 +168,7 @@ class Keeper:
         self._db: apsw.Connection | None = None
         self.wal_pages = 0
         self._connection()
+        self.empty_log()
 
     def commit(
         self, requests: Sequence[Q], begin: Callable[[apsw.Connection], Callable[[Q], R]]
@@ -210,11 +211,25 @@ class Keeper:
         except _DISK_ERRORS:
             self._abandon()
 
-    def close(self) -> None:
-        """Empty the write-ahead log, where the disk still lets us, and close."""
+    def empty_log(self) -> bool:
+        """Copy the whole write-ahead log into the file and cut it to nothing; False where that failed.
+
+        Readers that are in the middle of an answer are waited for, some seconds at most.
+        """
         if self._db is not None:
             with contextlib.suppress(*_DISK_ERRORS):
                 self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                self.wal_pages = 0
+                return True
+        return False
+
+    def back_up(self, target: str) -> None:
+        """Write a whole and synced copy of the file to *target*, as of now.  Raises apsw.Error."""
+        _back_up(self._connection(), target)
+
+    def close(self) -> None:
+        """Empty the write-ahead log, where the disk still lets us, and close."""
+        self.empty_log()
         self._abandon()
 
     def _connection(self) -> apsw.Connection:

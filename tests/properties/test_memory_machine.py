@@ -16,7 +16,7 @@ from rlmd.memory.entry import Store
 from rlmd.memory.query import VOCABULARY
 from rlmd.memory.schema import SCHEMA
 from rlmd.memory.search import Reader
-from rlmd.memory.writer import Batch
+from rlmd.memory.batch import Batch
 from rlmd.store import Keeper, integrity, open_reader
 
 WORDS = ("lock", "zebra", "cache", "daemon", "río", "日本")

@@ -122,11 +122,21 @@ class StatusOf(Arguments):
     verbose: bool = False
 
 
+class Lines(BaseModel):
+    """Lines of a file, both ends included."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    path: Text
+    start_line: Annotated[int, Field(ge=1)]
+    end_line: Annotated[int, Field(ge=1)]
+
+
 class Remember(Arguments):
     """rlm_memory_store."""
 
     key: Annotated[Text, Field(max_length=512)]
-    value: str
+    value: Annotated[str, Field(description="May be left out with confirm")] | None = None
     tags: list[Text] = []
     project: Annotated[Text, Field(description='Default: this repository; "user" = the person')] | None = None
     kind: Text | None = None
@@ -134,6 +144,26 @@ class Remember(Arguments):
     expect_version: Annotated[int, Field(ge=0, description="0 = must not exist yet")] | None = None
     ttl_s: Annotated[float, Field(gt=0)] | None = None
     request_id: Annotated[Text, Field(description="Makes a repeated call store once")] | None = None
+    evidence: Annotated[
+        list[Lines], Field(max_length=16, description="Code it speaks of; recall says when that changed")
+    ] = []
+    supersedes: Annotated[Text, Field(description="Key that is wrong now")] | None = None
+    confirm: Annotated[bool, Field(description="Still true: take the stored evidence anew")] = False
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Remember:
+        if self.value is None and not self.confirm:
+            raise PydanticCustomError("one_source", "value is required")
+        return self
+
+
+class Forget(Arguments):
+    """rlm_memory_forget."""
+
+    key: Text
+    project: Text | None = None
+    undo: Annotated[bool, Field(description="Take back the last change of the key")] = False
+    purge: Annotated[bool, Field(description="For good: every version, in every file")] = False
 
 
 class Recall(Arguments):
@@ -155,3 +185,4 @@ class Recall(Arguments):
     value_chars: (
         Annotated[int, Field(ge=1, le=MOST_CHARS, description="Of each value; default 2000")] | None
     ) = None
+    history: Annotated[bool, Field(description="Every version of key")] = False

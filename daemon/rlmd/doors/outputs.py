@@ -30,6 +30,12 @@ RECALLED: Mapping[str, Any] = _object(
     },
     next_cursor={"type": ["string", "null"]},
 )
+CHANGED: Mapping[str, Any] = _object(
+    key=_STRING,
+    project=_STRING,
+    version=_INTEGER,
+    state={"enum": ["live", "superseded", "forgotten", "purged"]},
+)
 STATUS: Mapping[str, Any] = _object(
     version=_STRING,
     pid=_INTEGER,

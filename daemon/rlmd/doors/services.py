@@ -6,6 +6,7 @@ from typing import Protocol
 
 from rlmd.answers import (
     Analysis,
+    ForgetRequest,
     GlobRequest,
     GrepRequest,
     Question,
@@ -18,7 +19,7 @@ from rlmd.look.glob import GlobResult
 from rlmd.look.grep import GrepResult
 from rlmd.look.read import ReadResult
 from rlmd.memory.ask import Recalled
-from rlmd.memory.entry import Stored
+from rlmd.memory.entry import Changed, Stored
 from rlmd.values import Report, Session
 
 
@@ -51,6 +52,10 @@ class Services(Protocol):
 
     async def memory_recall(self, session: Session, request: RecallRequest) -> Recalled:
         """Recall what is remembered, best or newest first."""
+        ...
+
+    async def memory_forget(self, session: Session, request: ForgetRequest) -> Changed:
+        """Forget, bring back or purge; returned means that it is so on disk."""
         ...
 
     async def status(self, *, verbose: bool) -> Status:

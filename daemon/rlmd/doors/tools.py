@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeVar
 from mcp_types import Tool, ToolAnnotations
 
 from rlmd.answers import (
+    Cited,
+    ForgetRequest,
     GlobRequest,
     GrepRequest,
     Json,
@@ -59,6 +61,7 @@ class Verb(Generic[A]):
     arguments: type[A]
     run: Callable[[Call, A], Awaitable[Reply]]
     writes: bool = False
+    destroys: bool = False
     output: Mapping[str, Any] | None = None
 
     def describe(self) -> Tool:
@@ -70,7 +73,7 @@ class Verb(Generic[A]):
             output_schema=None if self.output is None else dict(self.output),
             annotations=ToolAnnotations(
                 read_only_hint=not self.writes,
-                destructive_hint=False,
+                destructive_hint=self.destroys,
                 idempotent_hint=not self.writes,
                 open_world_hint=False,
             ),
@@ -106,8 +109,16 @@ async def status(call: Call, given: args.StatusOf) -> Reply:
 
 async def memory_store(call: Call, given: args.Remember) -> Reply:
     """Remember."""
-    request = StoreRequest(**(given.model_dump() | {"tags": tuple(given.tags)}))
+    evidence = tuple(Cited(each.path, each.start_line, each.end_line) for each in given.evidence)
+    wanted = given.model_dump() | {"tags": tuple(given.tags), "evidence": evidence}
+    request = StoreRequest(**wanted)
     return _structured(facts(await call.services.memory_store(call.session, request)), call.max_chars)
+
+
+async def memory_forget(call: Call, given: args.Forget) -> Reply:
+    """Forget, bring back or purge."""
+    request = ForgetRequest(**given.model_dump())
+    return _structured(facts(await call.services.memory_forget(call.session, request)), call.max_chars)
 
 
 async def memory_recall(call: Call, given: args.Recall) -> Reply:
@@ -192,6 +203,15 @@ TOOLS: tuple[Verb[Any], ...] = (
         args.Recall,
         memory_recall,
         output=outputs.RECALLED,
+    ),
+    Verb(
+        "rlm_memory_forget",
+        "Stop recalling a key; undo brings it back, purge removes it from every file.",
+        args.Forget,
+        memory_forget,
+        writes=True,
+        destroys=True,
+        output=outputs.CHANGED,
     ),
     Verb("rlm_read", "Lines of a text file as it is now, numbered.", args.Read, read),
     Verb(

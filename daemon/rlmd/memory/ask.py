@@ -12,7 +12,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 
 from rlmd.errors import BadArgument
-from rlmd.memory.entry import AnchorFacts, require_tags
+from rlmd.memory.anchor import Anchor
+from rlmd.memory.entry import AnchorFacts, State, require_tags
 from rlmd.memory.words import require_text
 
 MAX_LIMIT = 200
@@ -31,7 +32,8 @@ class Recall:
     `project` "*" means all.  `since` and `until` bound the time a version was stored, both inclusive:
     seconds since 1970, or ISO 8601 (UTC where it names no zone; a day alone is that whole day).
     With `query` the best match comes first; with `key` or `prefix` they come in order of keys; else
-    the newest version first.
+    the newest version first.  `history` returns every version of `key`, newest first, and nothing
+    but `key` and `project` counts then.
     """
 
     project: str
@@ -47,11 +49,15 @@ class Recall:
     limit: int = 10
     cursor: str | None = None
     value_chars: int = 2_000
+    history: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One memory as it stands; `value` ends in a mark where it was cut.
+    """One memory as it stands, or one version of it; `value` ends in a mark where it was cut.
+
+    A superseded memory comes back only to whoever asks for its key; a forgotten one, without a
+    value, only among the versions of its history.
 
     `score` ranks within one question only: higher is better, 0.0 for a match by words so common
     that they rank nothing, and 1.0 where nothing was ranked.
@@ -67,6 +73,16 @@ class Item:
     status: str = "unanchored"
     anchors: tuple[AnchorFacts, ...] = ()
     superseded_by: str | None = None
+    state: State = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the file says, before anybody looked at the code: `anchors` are those of each item."""
+
+    items: tuple[Item, ...] = ()
+    anchors: tuple[tuple[Anchor, ...], ...] = ()
+    next_cursor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +146,8 @@ def require_askable(request: Recall) -> None:
             require_text(name, text, most=most)
     require_tags("tags", request.tags)
     require_tags("not_tags", request.not_tags)
+    if request.history and request.key is None:
+        raise BadArgument("`history` needs a `key`.", "Recall by words or prefix to find the key.")
     _require_range("limit", request.limit, MAX_LIMIT)
     _require_range("value_chars", request.value_chars, MAX_VALUE_CHARS)
 

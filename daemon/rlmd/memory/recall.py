@@ -13,12 +13,20 @@ import apsw
 import outcome
 import trio
 
-from rlmd.memory.ask import Recall, Recalled, require_askable
+from rlmd.errors import NotFound
+from rlmd.memory.ask import Page, Recall, Recalled, require_askable
+from rlmd.memory.evidence import Resolve, judge
 from rlmd.memory.query import VOCABULARY
 from rlmd.memory.search import Reader
 from rlmd.store import integrity, open_reader, used_bytes
 
 T = TypeVar("T")
+
+_LOOKING_THREADS = 4
+
+
+def _see_nothing(_project: str, path: str) -> str:
+    raise NotFound(f"nobody looks at {path}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +48,26 @@ class Recaller:
     def __init__(self, path: str, readers: Sequence[Reader]) -> None:
         self._path = path
         self._threads = trio.CapacityLimiter(len(readers))
+        self._looking = trio.CapacityLimiter(_LOOKING_THREADS)
         self._put_back, self._free = trio.open_memory_channel[Reader](len(readers))
         for reader in readers:
             self._put_back.send_nowait(reader)
 
-    async def recall(self, request: Recall) -> Recalled:
+    async def recall(self, request: Recall, resolve: Resolve = _see_nothing) -> Recalled:
         """Return one page of the memories that *request* asks for, expired ones never.
 
-        Raises BadArgument for a question that makes no sense.  Following `next_cursor` returns each
-        memory that stood all the while exactly once, whatever is stored meanwhile.
+        What the code says now is looked up through *resolve*, in threads.  Raises BadArgument for a
+        question that makes no sense.  Following `next_cursor` returns each memory that stood all the
+        while exactly once, whatever is stored meanwhile.
         """
+        page = await self.page(request)
+        if not any(page.anchors):
+            return Recalled(page.items, page.next_cursor)
+        work = partial(judge, page, resolve, ranked=request.query is not None)
+        return await trio.to_thread.run_sync(work, limiter=self._looking, abandon_on_cancel=True)
+
+    async def page(self, request: Recall) -> Page:
+        """Return what the file says alone, its anchors as they were taken."""
         require_askable(request)
         return await self._run(partial(Reader.recall, request=request))
 

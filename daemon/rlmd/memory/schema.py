@@ -139,12 +139,57 @@ CREATE TRIGGER memory_delete BEFORE DELETE ON memory WHEN old.state = 'live' BEG
 END;
 """
 
+_SECOND = """
+-- A forgotten or superseded memory keeps its row, so that its version numbers go on; every version
+-- has the state it was in and the memory it took the place of, so that any change can be undone.
+ALTER TABLE memory ADD COLUMN supersedes INTEGER REFERENCES memory(id) ON DELETE SET NULL;
+ALTER TABLE memory_rev ADD COLUMN state TEXT NOT NULL DEFAULT 'live'
+  CHECK (state IN ('live', 'superseded', 'deleted'));
+ALTER TABLE memory_rev ADD COLUMN superseded_by INTEGER REFERENCES memory(id) ON DELETE SET NULL;
+ALTER TABLE memory_rev ADD COLUMN supersedes INTEGER REFERENCES memory(id) ON DELETE SET NULL;
+DROP INDEX memory_live_key;
+CREATE UNIQUE INDEX memory_key ON memory(project_id, key);
+CREATE INDEX memory_session ON memory(session, id) WHERE session IS NOT NULL;
+CREATE INDEX memory_supersedes ON memory(supersedes) WHERE supersedes IS NOT NULL;
+CREATE INDEX memory_expiry ON memory(expires_ns) WHERE expires_ns IS NOT NULL;
+CREATE INDEX memory_rev_seq ON memory_rev(seq);
+CREATE INDEX memory_rev_superseded_by ON memory_rev(superseded_by) WHERE superseded_by IS NOT NULL;
+CREATE INDEX memory_rev_supersedes ON memory_rev(supersedes) WHERE supersedes IS NOT NULL;
+CREATE INDEX receipt_age ON receipt(at_ns);
+
+-- Neither had rows before.  What an anchor is worth is found out whenever it is recalled, not kept.
+DROP TABLE link;
+DROP TABLE anchor;
+CREATE TABLE anchor(
+  memory_id INTEGER NOT NULL REFERENCES memory(id) ON DELETE CASCADE,
+  rev INTEGER NOT NULL,
+  place INTEGER NOT NULL,
+  path TEXT NOT NULL,
+  start_line INTEGER NOT NULL,
+  end_line INTEGER NOT NULL,
+  span TEXT NOT NULL,
+  span_hash BLOB NOT NULL,
+  above TEXT NOT NULL,
+  below TEXT NOT NULL,
+  file_sha256 TEXT NOT NULL,
+  PRIMARY KEY (memory_id, rev, place)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX anchor_path ON anchor(path);
+"""
+
 
 def _m0001_memories_with_history_tags_and_full_text(db: apsw.Connection) -> None:
     db.execute(_FIRST)
 
 
+def _m0002_states_in_history_and_anchors_per_version(db: apsw.Connection) -> None:
+    db.execute(_SECOND)
+
+
 SCHEMA = Schema(
     application_id=0x524C4D31,  # "RLM1"
-    migrations=(_m0001_memories_with_history_tags_and_full_text,),
+    migrations=(
+        _m0001_memories_with_history_tags_and_full_text,
+        _m0002_states_in_history_and_anchors_per_version,
+    ),
 )

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 USER = "user"
 """The scope of the person, beside all projects."""
 
 _GIT_FILE_BYTES = 8_192
+
+
+class Place(NamedTuple):
+    """A project, and the work tree that a caller sees of it; None for a scope without files."""
+
+    project: str
+    top: str | None
 
 
 def project_of(directory: str) -> str:
@@ -17,28 +25,32 @@ def project_of(directory: str) -> str:
     by the directory above where that is a plain `.git`.  No git process runs and nothing is raised:
     what cannot be read is no repository.
     """
-    directory = os.path.realpath(directory)
-    here = directory
-    while True:
-        if common := _common_dir(os.path.join(here, ".git")):
-            head, tail = os.path.split(common)
-            return head if tail == ".git" else common
-        if _is_git_dir(here):
-            return here
-        if here == (above := os.path.dirname(here)):
-            return directory
-        here = above
+    return _locate(directory).project
 
 
-def project_for(name: str | None, workspace: str | None) -> str:
+def place_for(name: str | None, workspace: str | None) -> Place:
     """Return the project that a request means.
 
     *name* is what the caller asked for: an absolute path means the project it lies in, anything
     else is taken as it is.  Without a name it is the workspace's, without a workspace USER.
     """
     if name is not None:
-        return project_of(name) if os.path.isabs(name) else name
-    return USER if workspace is None else project_of(workspace)
+        return _locate(name) if os.path.isabs(name) else Place(name, None)
+    return Place(USER, None) if workspace is None else _locate(workspace)
+
+
+def _locate(directory: str) -> Place:
+    directory = os.path.realpath(directory)
+    here = directory
+    while True:
+        if common := _common_dir(os.path.join(here, ".git")):
+            head, tail = os.path.split(common)
+            return Place(head if tail == ".git" else common, here)
+        if _is_git_dir(here):
+            return Place(here, here)
+        if here == (above := os.path.dirname(here)):
+            return Place(directory, directory)
+        here = above
 
 
 def _common_dir(dot_git: str) -> str | None:

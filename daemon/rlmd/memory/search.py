@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import NamedTuple, cast
 
 import apsw
 
-from rlmd.memory.ask import Item, Place, Recall, Recalled, instant_ns, iso, place_of
-from rlmd.memory.entry import EVERY_PROJECT
+from rlmd.memory.ask import Item, Page, Place, Recall, instant_ns, iso, place_of
+from rlmd.memory.entry import EVERY_PROJECT, State
 from rlmd.memory.query import Planner
+from rlmd.memory.rows import read_anchors
 from rlmd.memory.schema import SEQ_BITS
 
 Params = dict[str, str | int | float | None]
@@ -35,22 +37,25 @@ class Reader:
         """Count the memories that stand."""
         return cast("int", self.db.execute(_COUNT, {"now": time.time_ns()}).get)
 
-    def recall(self, request: Recall) -> Recalled:
+    def recall(self, request: Recall) -> Page:
         """Answer from one state of the file."""
         with self.db:
             projects = self._projects(request.project)
             if not projects:
-                return Recalled(())
+                return Page()
             mark = cast("int", self.db.execute("SELECT seq FROM counter").get)
             place = place_of(request) or Place(mark, seq=mark + 1)
             found = self._find(request, projects, place)
             page = found[: request.limit]
-            items = tuple(self._item(one, request.value_chars) for one in page)
+            items = tuple(self._item(one, request) for one in page)
+            anchors = tuple(
+                read_anchors(self.db, one.id, item.version) for one, item in zip(page, items, strict=True)
+            )
         if len(found) == len(page):
-            return Recalled(items)
+            return Page(items, anchors)
         shown = (*place.shown, *(one.id for one in page)) if request.query is not None else ()
         end = Place(place.mark, items[-1].key, page[-1].id, page[-1].seq, shown)
-        return Recalled(items, end.cursor(request))
+        return Page(items, anchors, end.cursor(request))
 
     def _projects(self, name: str) -> list[int]:
         sql = (
@@ -60,6 +65,15 @@ class Reader:
 
     def _find(self, request: Recall, projects: list[int], place: Place) -> list[_Found]:
         """Return what comes after *place*, one more than the limit where there is more."""
+        if request.history:
+            asked = {
+                "project": projects[0],
+                "key": request.key,
+                "before": place.seq,
+                "most": request.limit + 1,
+            }
+            rows = self.db.execute(_HISTORY, asked).fetchall()
+            return [_Found(*cast("tuple[int, int]", row)) for row in rows]
         where, params = _conditions(request)
         params |= {"mark": place.mark, "seq_bits": (1 << SEQ_BITS) - 1, "most": request.limit + 1}
         if request.project != EVERY_PROJECT:
@@ -122,19 +136,33 @@ class Reader:
         )
         return (min((cast("int", count), tag) for count, tag in counted)[1],)
 
-    def _item(self, found: _Found, value_chars: int) -> Item:
-        row = self.db.execute(_ITEM, {"id": found.id, "chars": value_chars}).fetchone()
-        key, value, chars, tags, project, version, updated_ns = cast(
-            "tuple[str, str, int, str, str, int, int]", row
+    def _item(self, found: _Found, request: Recall) -> Item:
+        asked = {"id": found.id, "chars": request.value_chars, "seq": found.seq}
+        row = self.db.execute(_ITEM_OF_HISTORY if request.history else _ITEM, asked).fetchone()
+        key, value, chars, tags, project, version, updated_ns, state, successor = cast(
+            "tuple[str, str, int, str, str, int, int, str, str | None]", row
         )
-        if chars > value_chars:
-            value += f"… [cut: {value_chars} of {chars} characters; a larger value_chars gets the rest]"
-        return Item(key, value, tuple(json.loads(tags)), project, version, iso(updated_ns), found.score)
+        if chars > request.value_chars:
+            value += (
+                f"… [cut: {request.value_chars} of {chars} characters; a larger value_chars gets the rest]"
+            )
+        return Item(
+            key=key,
+            value=value,
+            tags=tuple(json.loads(tags)),
+            project=project,
+            version=version,
+            stored_at=iso(updated_ns),
+            score=found.score,
+            superseded_by=successor,
+            state=_STATES[state],
+        )
 
 
 def _conditions(request: Recall) -> tuple[str, Params]:
     """Return what holds for every memory that is returned, as SQL over `m`, but for its project."""
-    parts = ["m.state = 'live' AND (m.expires_ns IS NULL OR m.expires_ns > :now)"]
+    standing = "m.state = 'live'" if request.key is None else "m.state IN ('live', 'superseded')"
+    parts = [f"{standing} AND (m.expires_ns IS NULL OR m.expires_ns > :now)"]
     params: Params = {"now": time.time_ns()}
     if request.key is not None:
         parts.append("m.key = :key")
@@ -206,6 +234,29 @@ ORDER BY place DESC LIMIT :most
 """
 
 _ITEM = """
-SELECT m.key, substr(m.value, 1, :chars), length(m.value), m.tags, p.name, m.rev, m.updated_ns
-FROM memory m JOIN project p ON p.id = m.project_id WHERE m.id = :id
+SELECT m.key, substr(m.value, 1, :chars), length(m.value), m.tags, p.name, m.rev, m.updated_ns, m.state, s.key
+FROM memory m JOIN project p ON p.id = m.project_id LEFT JOIN memory s ON s.id = m.superseded_by
+WHERE m.id = :id
 """
+
+_HISTORY = """
+SELECT m.id, m.seq FROM memory m WHERE m.project_id = :project AND m.key = :key AND m.seq < :before
+UNION ALL
+SELECT r.memory_id, r.seq FROM memory m JOIN memory_rev r ON r.memory_id = m.id
+WHERE m.project_id = :project AND m.key = :key AND r.seq < :before
+ORDER BY 2 DESC LIMIT :most
+"""
+
+_ITEM_OF_HISTORY = """
+SELECT m.key, substr(r.value, 1, :chars), length(r.value), r.tags, p.name, r.rev, r.updated_ns, r.state, s.key
+FROM (
+  SELECT id, rev, value, tags, updated_ns, state, superseded_by FROM memory WHERE id = :id AND seq = :seq
+  UNION ALL
+  SELECT memory_id, rev, value, tags, updated_ns, state, superseded_by FROM memory_rev
+  WHERE memory_id = :id AND seq = :seq
+) r JOIN memory m ON m.id = r.id JOIN project p ON p.id = m.project_id
+LEFT JOIN memory s ON s.id = r.superseded_by
+"""
+
+_STATES: Mapping[str, State] = {"live": "live", "superseded": "superseded", "deleted": "forgotten"}
+"""What callers call the states."""

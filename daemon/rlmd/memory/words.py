@@ -6,8 +6,8 @@ import re
 
 from rlmd.errors import BadArgument
 
-_RUN = re.compile(r"[A-Za-z0-9]+")
 _ANY_HUMP = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]")  # a quick look: most texts have none
+_HUMPED = re.compile(r"(?<![A-Za-z0-9])(?:[A-Z]*[a-z0-9]+[A-Z]|[A-Z]{2,}[a-z])[A-Za-z0-9]*")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 STOP_WORDS = frozenset(
@@ -49,5 +49,5 @@ def humps(word: str) -> list[str]:
 
 def identifier_parts(*texts: str) -> str:
     """Return the parts of all identifiers in *texts* that are written in humps, each part once."""
-    words = (word for text in texts if _ANY_HUMP.search(text) for word in _RUN.findall(text))
+    words = {word: None for text in texts if _ANY_HUMP.search(text) for word in _HUMPED.findall(text)}
     return " ".join(dict.fromkeys(part for word in words for part in humps(word)))

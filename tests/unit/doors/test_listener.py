@@ -279,6 +279,7 @@ async def test_the_protocols_own_client_is_served_in_every_mode(home: Any, mode:
         "rlm_status": {},
         "rlm_memory_store": {"key": "k", "value": "v"},
         "rlm_memory_recall": {"key": "k"},
+        "rlm_memory_forget": {"key": "k"},
         "rlm_read": {"path": "a"},
         "rlm_grep": {"pattern": "x"},
         "rlm_glob": {"pattern": "*"},

@@ -48,6 +48,7 @@ async def test_each_handshake_version_is_answered_in_kind(home: Any, version: st
         "rlm_status",
         "rlm_memory_store",
         "rlm_memory_recall",
+        "rlm_memory_forget",
         "rlm_read",
         "rlm_grep",
         "rlm_glob",
@@ -89,6 +90,7 @@ async def test_the_tools_take_little_of_the_context_of_an_agent(home: Any):
         "rlm_status",
         "rlm_memory_store",
         "rlm_memory_recall",
+        "rlm_memory_forget",
     }
 
 

@@ -1,64 +1,14 @@
 """What comes back for which question, in which order, page by page."""
 
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from itertools import chain
 
 import pytest
 import trio
 
+from memory_world import note, opened
 from rlmd.errors import BadArgument
-from rlmd.memory.ask import Recall
-from rlmd.memory.entry import Store
-from rlmd.memory.recall import open_recaller
-from rlmd.memory.writer import memory_writer
 
 pytestmark = pytest.mark.real_io
-
-ASK = Recall(project="p")
-
-
-def note(key, value="", *tags, project="p", **more):
-    return Store(key=key, value=value, tags=tags, project=project, **more)
-
-
-class Memory:
-    """A writer and a reader of one file, without the mailbox between."""
-
-    def __init__(self, write, recaller):
-        self.write = write
-        self.recaller = recaller
-
-    async def note(self, key, value="", *tags, **more):
-        await self.store(note(key, value, *tags, **more))
-
-    async def store(self, *stores):
-        for outcome in await self.write(list(stores)):
-            assert not isinstance(outcome, Exception), outcome
-
-    async def keys(self, **question):
-        return [item.key for item in (await self.page(**question)).items]
-
-    async def page(self, **question):
-        return await self.recaller.recall(replace(ASK, **question))
-
-    async def pages(self, meanwhile=None, **question):
-        """Follow the cursor to the end; *meanwhile* is awaited after each page."""
-        cursor, pages = None, []
-        while cursor or not pages:
-            page = await self.page(**question, cursor=cursor)
-            pages.append([item.key for item in page.items])
-            cursor = page.next_cursor
-            if meanwhile:
-                await meanwhile(len(pages))
-        return pages
-
-
-@asynccontextmanager
-async def opened(path):
-    with trio.fail_after(20):
-        async with memory_writer(str(path)) as write, open_recaller(str(path), readers=2) as recaller:
-            yield Memory(write, recaller)
 
 
 @pytest.fixture
@@ -304,6 +254,7 @@ async def test_a_page_that_is_just_full_has_no_next(memory):
         ({"cursor": "nonsense"}, "`cursor`"),
         ({"cursor": "é"}, "`cursor`"),
         ({"cursor": "W10"}, "`cursor`"),
+        ({"history": True}, "`history`"),
     ],
 )
 async def test_a_question_that_makes_no_sense_is_refused_by_name(memory, question, says):

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from rlmd.memory.scope import USER, project_for, project_of
+from rlmd.memory.scope import USER, place_for, project_of
 
 
 @pytest.fixture
@@ -37,6 +37,12 @@ def test_worktrees_share_one_project(repository, here):
     os.mkdir(f"{here}/elsewhere/src")
 
     assert project_of(f"{here}/elsewhere/src") == repository
+
+
+def test_a_worktree_is_the_top_of_what_its_session_sees(repository, here):
+    git(repository, "worktree", "add", "-q", f"{here}/elsewhere")
+
+    assert place_for(None, f"{here}/elsewhere") == (repository, f"{here}/elsewhere")
 
 
 def test_worktrees_with_relative_links_share_it_too(repository, here):
@@ -87,8 +93,8 @@ def test_what_only_looks_like_a_repository_is_none(here, content):
 
 
 def test_a_request_names_its_project_or_means_the_workspace(repository):
-    assert project_for(None, f"{repository}/.") == repository
-    assert project_for("user", repository) == USER
-    assert project_for("anything else", repository) == "anything else"
-    assert project_for(repository, None) == repository
-    assert project_for(None, None) == USER
+    assert place_for(None, f"{repository}/.") == (repository, repository)
+    assert place_for("user", repository) == (USER, None)
+    assert place_for("anything else", repository) == ("anything else", None)
+    assert place_for(repository, None) == (repository, repository)
+    assert place_for(None, None) == (USER, None)

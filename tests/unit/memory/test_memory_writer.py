@@ -145,7 +145,7 @@ async def test_of_64_callers_with_the_same_expectation_exactly_one_wins_each_rou
 
 async def test_an_expired_key_is_as_if_never_stored_but_its_versions_go_on(path, monkeypatch):
     now_ns = 1_700_000_000_000_000_000
-    monkeypatch.setattr("rlmd.memory.writer.time.time_ns", lambda: now_ns)
+    monkeypatch.setattr("time.time_ns", lambda: now_ns)
     async with writing(path) as mailbox:
         await mailbox.ask(replace(NOTE, ttl_s=10))
         now_ns += 10 * 10**9
@@ -240,7 +240,7 @@ async def test_cancelling_an_asker_whose_write_was_taken_still_writes_it(path, m
             await mailbox.ask(NOTE)
         ended.append(rows(path, "SELECT value FROM memory"))
 
-    monkeypatch.setattr("rlmd.memory.writer.identifier_parts", hold)
+    monkeypatch.setattr("rlmd.memory.rows.identifier_parts", hold)
     async with writing(path) as mailbox, trio.open_nursery() as nursery:
         scope = trio.CancelScope()
         nursery.start_soon(ask, mailbox, scope)
@@ -259,7 +259,7 @@ async def test_a_writer_that_meets_a_bug_answers_restarts_and_goes_on(path, monk
 
     async with writing(path) as mailbox:
         await mailbox.ask(NOTE)
-        monkeypatch.setattr("rlmd.memory.writer.identifier_parts", broken)
+        monkeypatch.setattr("rlmd.memory.rows.identifier_parts", broken)
         with pytest.raises(ActorCrashed):
             await mailbox.ask(NOTE)
         again = await mailbox.ask(NOTE)
