@@ -13,11 +13,12 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import trio
 
 from rlmd.corpus.pack import Pack
-from rlmd.corpus.snapshot import Entry, Files, Snapshot, Tree, take
+from rlmd.corpus.snapshot import Entry, Files, Snapshot, Tree, spliced, take
 from rlmd.errors import TooLarge
 from rlmd.requests import Count, Read, Walk
 from rlmd.supervision import Mailbox
@@ -25,6 +26,8 @@ from rlmd.values import FileRef, FileStat, Progress, ReadFile, Report, Skip, Ski
 
 READ_FILES, READ_BYTES = 64, 512 << 10
 COUNT_FILES, COUNT_BYTES = 256, 2 << 20
+COUNT_BATCHES = 8
+"""Batches that are read ahead of the counter."""
 GRAIN_NS = 2_000_000_000
 """The coarsest clock of a file system in use (FAT)."""
 LARGEST_NAMED = 3
@@ -68,6 +71,17 @@ class Stamps:
         )
         self._settled = bytes(settled)
 
+    def spliced(self, other: Stamps, order: Sequence[int]) -> Stamps:
+        """Return the stamps whose places in these and then in *other* are *order*."""
+        both = Stamps((), ())
+        device, inode, size, mtime, ctime = (
+            spliced(ours, theirs, order) for ours, theirs in zip(self._columns, other._columns, strict=True)
+        )
+        both._columns = (device, inode, size, mtime, ctime)
+        settled = self._settled + other._settled
+        both._settled = bytes([settled[at] for at in order])
+        return both
+
     def hold(self, row: int, stat: os.stat_result) -> bool:
         """Return whether the file at *row* is certainly the one that was read."""
         device, inode, size, mtime, ctime = self._columns
@@ -79,11 +93,6 @@ class Stamps:
             and inode[row] == stat.st_ino
             and device[row] == stat.st_dev
         )
-
-    def at(self, row: int) -> FileStat:
-        """Return the stamps of the file at *row*."""
-        device, inode, size, mtime, ctime = self._columns
-        return FileStat(device[row], inode[row], size[row], mtime[row], ctime[row])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +107,10 @@ class Known:
     refused: Mapping[str, tuple[FileStat, Skip]] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _File:
+class _File(NamedTuple):
     """A file on its way into the snapshot."""
 
-    entry: Entry
-    stat: FileStat
+    read: ReadFile
     settled: bool
 
 
@@ -123,8 +130,12 @@ async def collect(
     actors raise.  Cancelling leaves nothing but contents in the pack.
     """
     run = _Collection(source, known, sources, pack, counts, limits, report)
-    await run.walk()
-    await run.read()
+    async with trio.open_nursery() as warming:
+        if known is None and not counts:
+            warming.start_soon(sources.counter.ask, Count(pack.path, [], sources.encoding))
+        await run.walk()
+        await run.read()
+        warming.cancel_scope.cancel()
     return await trio.to_thread.run_sync(run.finish, limiter=sources.stats)
 
 
@@ -154,6 +165,7 @@ class _Collection:
         self._done = 0
         self._counted = 0
         self._asked: set[str] = set()
+        self._rows = {path: row for row, path in enumerate(known.snapshot.files.paths)} if known else {}
 
     async def walk(self) -> None:
         """Find the files, and tell the changed from the others."""
@@ -184,9 +196,7 @@ class _Collection:
             except OSError:
                 self._changed.append((ref, NO_STAT))  # the reader finds out why and says so
                 continue
-            row = None
-            if self._known is not None:
-                row = self._known.snapshot.files.row(self._name(ref.path))
+            row = self._rows.get(self._name(ref.path))
             if row is not None and self._known is not None and self._known.stamps.hold(row, stat):
                 self._kept.append(row)
             else:
@@ -212,7 +222,7 @@ class _Collection:
             self._bytes = sum(self._known.snapshot.files.span_at(row).length for row in self._kept)
         batches = _batches(self._changed)
         total = sum(stat.size_bytes for _, stat in self._changed)
-        out, uncounted = trio.open_memory_channel[ReadFile](COUNT_FILES)
+        out, uncounted = trio.open_memory_channel[list[ReadFile]](COUNT_BATCHES)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._count, uncounted, total)
             async with out, trio.open_nursery() as reading:
@@ -222,12 +232,13 @@ class _Collection:
     async def _read_batches(
         self,
         batches: Iterator[list[tuple[FileRef, FileStat]]],
-        out: trio.MemorySendChannel[ReadFile],
+        out: trio.MemorySendChannel[list[ReadFile]],
         total: int,
     ) -> None:
         for batch in batches:
             began = time.time_ns()
             answers = await self._sources.readers.ask(Read([ref for ref, _ in batch], self._pack))
+            uncounted = []
             for (ref, stat), answer in zip(batch, answers, strict=True):
                 if isinstance(answer, Skip):
                     self._skipped.append(answer)
@@ -237,7 +248,9 @@ class _Collection:
                 self._take(answer, began)
                 if answer.sha256 not in self._counts and answer.sha256 not in self._asked:
                     self._asked.add(answer.sha256)
-                    await out.send(answer)
+                    uncounted.append(answer)
+            if uncounted:
+                await out.send(uncounted)
             self._done += sum(stat.size_bytes for _, stat in batch)
             self._report(Progress("read", self._done, total, "bytes"))
 
@@ -246,19 +259,19 @@ class _Collection:
         self._sizes[_top(file.path)] += file.span.length
         if self._bytes > self._limits.max_bytes:
             raise self._too_large(f"more than {self._limits.max_bytes} bytes of text", self._sizes)
-        settled = _settled(file.stat, began_ns)
-        entry = Entry(self._name(file.path), file.sha256, file.span, 0, file.encoding)
-        self._read.append(_File(entry, file.stat, settled))
+        self._read.append(_File(file, _settled(file.stat, began_ns)))
 
-    async def _count(self, uncounted: trio.MemoryReceiveChannel[ReadFile], total: int) -> None:
+    async def _count(self, uncounted: trio.MemoryReceiveChannel[list[ReadFile]], total: int) -> None:
         async for first in uncounted:
-            batch, size = [first], first.span.length
+            batch = first.copy()
+            size = sum(file.span.length for file in batch)
             while len(batch) < COUNT_FILES and size < COUNT_BYTES:
                 try:
-                    batch.append(uncounted.receive_nowait())
+                    more = uncounted.receive_nowait()
                 except (trio.WouldBlock, trio.EndOfChannel):
                     break
-                size += batch[-1].span.length
+                batch += more
+                size += sum(file.span.length for file in more)
             items = [(file.span, file.encoding) for file in batch]
             counts = await self._sources.counter.ask(Count(self._pack.path, items, self._sources.encoding))
             self._counts.update(zip((file.sha256 for file in batch), counts, strict=True))
@@ -267,32 +280,39 @@ class _Collection:
 
     def finish(self) -> Known:
         """Put kept and read files together; runs in a thread."""
-        files = self._read
-        for file in files:
-            file.entry = Entry(
-                file.entry.path,
-                file.entry.sha256,
-                file.entry.span,
-                self._counts[file.entry.sha256],
-                file.entry.encoding,
-            )
-        if self._known is not None:
-            old = self._known
-            files.extend(_File(old.snapshot.files[row], old.stamps.at(row), True) for row in self._kept)
-        files.sort(key=lambda file: file.entry.path)
         for skip in sorted(self._skipped, key=lambda skip: skip.path):
             self._tally.add(skip)
-        stamps = Stamps([file.stat for file in files], (file.settled for file in files))
-        snapshot = take(
-            self._source,
-            Files(file.entry for file in files),
-            self._tally,
-            encoding=self._sources.encoding,
-            pack=self._pack,
-        )
-        if self._known is not None and _same(self._known.snapshot, snapshot):
+        if self._known is not None and not self._read and len(self._kept) == len(self._known.snapshot.files):
+            files, stamps = self._known.snapshot.files, self._known.stamps
+        else:
+            files, stamps = self._splice()
+        if self._known is not None and _same(self._known.snapshot, files, self._tally):
             snapshot = self._known.snapshot
+        else:
+            snapshot = take(
+                self._source, files, self._tally, encoding=self._sources.encoding, pack=self._pack
+            )
         return Known(snapshot, stamps, self._refused)
+
+    def _splice(self) -> tuple[Files, Stamps]:
+        """Put what was read among what was kept."""
+        old = self._known.snapshot.files if self._known is not None else Files(())
+        held = self._known.stamps if self._known is not None else Stamps((), ())
+        read = sorted(self._read, key=lambda file: self._name(file.read.path))
+        new = Files(
+            Entry(
+                self._name(file.read.path),
+                file.read.sha256,
+                file.read.span,
+                self._counts[file.read.sha256],
+                file.read.encoding,
+            )
+            for file in read
+        )
+        stamps = Stamps([file.read.stat for file in read], [file.settled for file in read])
+        paths = old.paths + new.paths
+        order = sorted([*self._kept, *range(len(old), len(paths))], key=paths.__getitem__)
+        return old.spliced(new, order), held.spliced(stamps, order)
 
     def _top_dirs(self) -> Iterator[str]:
         yield from (_top(ref.path) for ref, _ in self._changed)
@@ -308,12 +328,13 @@ class _Collection:
         )
 
 
-def _same(old: Snapshot, new: Snapshot) -> bool:
+def _same(old: Snapshot, files: Files, skipped: SkipTally) -> bool:
     """Return whether nothing that a snapshot tells has changed."""
-    return (
-        old.id == new.id
-        and old.skipped == new.skipped
-        and all(old.files.encoding_at(row) == new.files.encoding_at(row) for row in range(len(old.files)))
+    if old.skipped != skipped:
+        return False
+    return old.files is files or (
+        old.id == files.digest()
+        and all(old.files.encoding_at(row) == files.encoding_at(row) for row in range(len(files)))
     )
 
 

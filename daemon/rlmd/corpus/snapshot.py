@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -56,6 +56,12 @@ class Entry:
         return self.span.length
 
 
+def spliced(ours: array[int], theirs: array[int], order: Sequence[int]) -> array[int]:
+    """Return the items whose places in *ours* and then in *theirs* are *order*."""
+    both = ours + theirs
+    return array(ours.typecode, [both[at] for at in order])
+
+
 class Files:
     """The entries of a snapshot in the order of their paths, kept in columns."""
 
@@ -69,6 +75,20 @@ class Files:
         self._lengths = array("q", [entry.span.length for entry in ordered])
         self._tokens = array("q", [entry.tokens for entry in ordered])
         self._encodings = bytes(_ENCODINGS.index(entry.encoding) for entry in ordered)
+
+    def spliced(self, other: Files, order: Sequence[int]) -> Files:
+        """Return the files whose rows in these and then in *other* are *order*, which sorts by path."""
+        both = Files(())
+        paths = self.paths + other.paths
+        hashes = self._hashes + other._hashes
+        both.paths = tuple([paths[row] for row in order])
+        both._hashes = b"".join([hashes[32 * row : 32 * row + 32] for row in order])
+        both._offsets = spliced(self._offsets, other._offsets, order)
+        both._lengths = spliced(self._lengths, other._lengths, order)
+        both._tokens = spliced(self._tokens, other._tokens, order)
+        encodings = self._encodings + other._encodings
+        both._encodings = bytes([encodings[row] for row in order])
+        return both
 
     def __len__(self) -> int:
         return len(self.paths)
