@@ -92,3 +92,9 @@ class SandboxUnavailable(RequestError):
     """Code cannot be confined here, so it is not run; the message says which lock does not hold."""
 
     code = "sandbox_unavailable"
+
+
+class BudgetExhausted(RequestError):
+    """What the question may cost does not suffice for any answer; nothing was answered yet."""
+
+    code = "budget_exhausted"

@@ -7,7 +7,7 @@ parallel children can spend together what one of them may not.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -122,13 +122,18 @@ class Budget:
             holder.held = holder.held - reservation.cost if holder.open else NOTHING
             holder.spent += cost
 
+    def charge(self, cost: Cost) -> None:
+        """Count what was paid in an earlier life of the run."""
+        for holder in self._line():
+            holder.spent += cost
+
     def release(self) -> None:
         """Let what was kept back for closing be spent."""
         self.aside = NOTHING
 
-    def room(self) -> Mapping[Purse, float]:
+    def room(self) -> dict[str, float]:
         """Return what may be spent of each kind that is limited, calls under way taken for free."""
-        rooms: dict[Purse, float] = {}
+        rooms: dict[str, float] = {}
         for holder in self._line():
             used = holder.spent + holder.aside
             for kind, limit, amount in _amounts(holder.limits, used):

@@ -30,6 +30,7 @@ class Files(Mapping[str, str]):
         self._data = data
         self._kept: OrderedDict[int, str] = OrderedDict()
         self._kept_bytes = 0
+        self._touched = bytearray(len(table.paths) // 8 + 1)
 
     def __getitem__(self, path: str) -> str:
         row = self.row(path)
@@ -56,6 +57,10 @@ class Files(Mapping[str, str]):
             raise KeyError(path)
         return self._table.lengths[row]
 
+    def touched(self) -> str:
+        """Return which files were looked into, in hex digits: file n is bit n % 8 of byte n // 8."""
+        return self._touched.hex()
+
     def row(self, path: str) -> int | None:
         """Return where *path* stands, or None."""
         paths = self._table.paths
@@ -66,10 +71,15 @@ class Files(Mapping[str, str]):
         """Say whether the UTF-8 text *needle* can be in the file, without decoding it."""
         row = self.row(path)
         assert row is not None
+        self._touch(row)
         found = self._table.row(row)
         return found.encoding in CODECS or self._data.find(needle, found.offset, _end(found)) >= 0
 
+    def _touch(self, at: int) -> None:
+        self._touched[at >> 3] |= 1 << (at & 7)
+
     def _text(self, at: int) -> str:
+        self._touch(at)
         if at in self._kept:
             self._kept.move_to_end(at)
             return self._kept[at]

@@ -1,0 +1,111 @@
+"""What the code of a run may ask for: models within the budget, passages, runs of its own."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from rlmd.answers import Json
+from rlmd.engine.budget import Budget, BudgetKind, Exhausted
+from rlmd.engine.ledger import key_of
+from rlmd.engine.spending import Spender
+from rlmd.errors import RequestError
+from rlmd.llm.values import Message
+from rlmd.sandbox.services import BudgetExceeded, Excerpt, NoServices, NotAvailable
+
+Search = Callable[[str, int, Sequence[str]], Awaitable[Sequence[Excerpt]]]
+Child = Callable[[str, Sequence[str], str | None, str], Awaitable[str]]
+MOST_HEARD = 200
+
+
+class SubRunFailed(RequestError):
+    """A child run brought no whole answer; the message has what it brought."""
+
+    code = "partial"
+
+
+class RunServices(NoServices):
+    """The services of one run; `turn` is the one under way.
+
+    `refused` names the limits that a call met, `heard` holds the beginnings of this turn's
+    replies, `shown` the budgets that its code asked for.
+    """
+
+    def __init__(
+        self,
+        spender: Spender,
+        budget: Budget,
+        node: str,
+        search: Search,
+        child: Child,
+        left: Callable[[], Mapping[str, Json]],
+    ) -> None:
+        self._spender = spender
+        self._budget = budget
+        self._node = node
+        self._search = search
+        self._child = child
+        self._left = left
+        self._children: Counter[str] = Counter()
+        self.turn = 0
+        self.refused: list[BudgetKind] = []
+        self.heard: list[str] = []
+        self.shown: list[Json] = []
+        self._shown_before: deque[Json] = deque()
+
+    def begin(self, turn: int, shown: Sequence[Json] = ()) -> None:
+        """Begin the cell of *turn*; in a life before this one it was *shown* these budgets."""
+        self.turn = turn
+        self.shown = []
+        self._shown_before = deque(shown)
+        self._children.clear()
+        self.heard.clear()
+
+    async def llm_query(self, prompt: str, model: str | None) -> str:
+        """Ask the sub-model, or the one named if it is one of ours."""
+        models = self._spender.models
+        chosen = model or models.sub
+        if chosen not in {models.root, models.sub}:
+            raise NotAvailable(
+                f"the model {chosen!r} is not offered; leave `model` out, or use {models.root!r}"
+            )
+        try:
+            reply = await self._spender.call(
+                self._budget,
+                [Message("user", prompt)],
+                model=chosen,
+                node=self._node,
+                turn=self.turn,
+                kind="call",
+            )
+        except Exhausted as exhausted:
+            raise self._refusal(exhausted) from None
+        if len(self.heard) < MOST_HEARD:
+            self.heard.append(reply[:500])
+        return reply
+
+    async def rlm_query(self, question: str, paths: Sequence[str], text: str | None) -> str:
+        """Have a child run answer; equal questions of one turn are told apart by their order."""
+        key = key_of(question, list(paths), text or "", "text" if text is not None else "")
+        self._children[key] += 1
+        try:
+            return await self._child(question, paths, text, f"{key[:8]}.{self._children[key]}")
+        except Exhausted as exhausted:
+            raise self._refusal(exhausted) from None
+
+    async def search(self, query: str, k: int, paths: Sequence[str]) -> Sequence[Excerpt]:
+        """Return the best passages."""
+        return await self._search(query, k, paths)
+
+    def budget(self) -> Mapping[str, Json]:
+        """Return what the run has left."""
+        known = self._shown_before.popleft() if self._shown_before else None
+        left = known if isinstance(known, dict) else dict(self._left())
+        self.shown.append(left)
+        return left
+
+    def _refusal(self, exhausted: Exhausted) -> BudgetExceeded:
+        self.refused.append(exhausted.kind)
+        if exhausted.kind == "depth":
+            return BudgetExceeded("runs may not go deeper; use llm_query, or work on it here")
+        return BudgetExceeded(f"{exhausted}; submit the best answer there is")
