@@ -101,14 +101,16 @@ def read_lines(file: str) -> Lines | None:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with open(descriptor, "rb", buffering=0) as opened:
-        try:
-            told = os.fstat(descriptor)
-            if not stat.S_ISREG(told.st_mode) or told.st_size > MAX_FILE_BYTES:
-                return None
-            data = opened.read(MAX_FILE_BYTES + 1) or b""
-        except OSError:
+    try:
+        told = os.fstat(descriptor)
+        if not stat.S_ISREG(told.st_mode) or told.st_size > MAX_FILE_BYTES:
             return None
+        with open(descriptor, "rb", closefd=False) as opened:
+            data = opened.read(MAX_FILE_BYTES + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_FILE_BYTES or b"\0" in data:
         return None
     lines = data.decode("utf-8", "replace").split("\n")
