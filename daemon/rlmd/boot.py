@@ -15,18 +15,26 @@ from pathlib import Path
 
 import trio
 
-from rlmd import __version__
-from rlmd.answers import Analysis
+from rlmd import __version__, paths
+from rlmd.answers import Analysis, Problem
 from rlmd.config import Config
 from rlmd.corpus.collect import Limits, Sources
 from rlmd.corpus.keeper import Answer, Request, corpus_keeper
 from rlmd.doors.listener import Peer
 from rlmd.doors.mcp_server import McpDoor
+from rlmd.engine.answering import Answering
 from rlmd.engine.jobs import Jobs
+from rlmd.engine.model import Model, limits_of, scripted_endpoint, settle
 from rlmd.health import Health
 from rlmd.ingest.readers import reader_pool
 from rlmd.ingest.walker import walker
 from rlmd.lifecycle import Lifecycle
+from rlmd.llm.caller import llm_caller, mailbox_limit
+from rlmd.llm.discover import discover
+from rlmd.llm.meter import Meter
+from rlmd.llm.providers import Endpoint
+from rlmd.llm.upstream import open_upstream
+from rlmd.llm.values import Ask, Reply
 from rlmd.memory.batch import Change, Done
 from rlmd.memory.recall import Recaller, open_recaller
 from rlmd.memory.writer import RESTART, memory_writer
@@ -58,6 +66,9 @@ class Daemon:
     writer: Mailbox[Change, Done]
     keeper: Mailbox[Request, Answer]
     recaller: Recaller
+    model: Model | None
+    meter: Meter
+    doubts: tuple[Problem, ...]
     started_at: float
 
     def open_doors(self, requests: trio.Nursery) -> Callable[[trio.SocketStream, Peer], Awaitable[None]]:
@@ -65,7 +76,14 @@ class Daemon:
         doors = self.config.doors
         jobs = Jobs[Analysis](requests, most=MOST_JOBS)
         health = Health(
-            self.supervisor, self.keeper, self.recaller, jobs, self.life.draining, self.started_at
+            self.supervisor,
+            self.keeper,
+            self.recaller,
+            jobs,
+            self.life.draining,
+            self.started_at,
+            self.meter,
+            self.doubts,
         )
         requests.start_soon(health.check_memory)
         requests.start_soon(_end_unheard, jobs, self.life.draining)
@@ -73,10 +91,9 @@ class Daemon:
             Pipeline(
                 roots=Roots(self.config.roots.allow, self.config.roots.deny),
                 rules=self._rules(),
-                keeper=self.keeper,
                 writer=self.writer,
                 recaller=self.recaller,
-                jobs=jobs,
+                answering=Answering(self.keeper, jobs, self.model),
                 health=health,
                 looking=trio.CapacityLimiter(LOOKING_THREADS),
             ),
@@ -119,10 +136,24 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
             ),
             restart=RESTART,
         )
+        meter = Meter()
+        model, doubts = await _start_model(config, cache, supervisor, meter)
         keeper = await _start_corpus(config, cache, supervisor, offload)
         async with open_recaller(memory) as recaller:
             life.watch(partial(_commits, supervisor))
-            yield Daemon(config, (state, cache), life, supervisor, writer, keeper, recaller, started_at)
+            yield Daemon(
+                config=config,
+                own=(state, cache),
+                life=life,
+                supervisor=supervisor,
+                writer=writer,
+                keeper=keeper,
+                recaller=recaller,
+                model=model,
+                meter=meter,
+                doubts=doubts,
+                started_at=started_at,
+            )
 
 
 async def _end_unheard(jobs: Jobs[Analysis], draining: trio.Event) -> None:
@@ -133,6 +164,35 @@ async def _end_unheard(jobs: Jobs[Analysis], draining: trio.Event) -> None:
 def _commits(supervisor: Supervisor) -> bool:
     """Say whether the writer is idle or at most LONGEST_COMMIT_S at work; a slow model is no illness."""
     return all(actor.oldest_s < LONGEST_COMMIT_S for actor in supervisor.stats() if actor.name in DURABLE)
+
+
+async def _start_model(
+    config: Config, cache: Path, supervisor: Supervisor, meter: Meter
+) -> tuple[Model | None, tuple[Problem, ...]]:
+    """Start the caller of the endpoint that settings and environment name; without one there is none."""
+    llm = config.llm
+    doubts: tuple[Problem, ...] = ()
+    if llm.script:
+        endpoint, make = scripted_endpoint(llm.script)
+    else:
+        look = partial(discover, llm, env=os.environ, stored_key=paths.key_file())
+        found = await trio.to_thread.run_sync(look)
+        if found.endpoint is None:
+            return None, found.problems
+        endpoint, doubts = found.endpoint, found.problems
+        make = partial(open_upstream, endpoint)
+    meter.model = endpoint.model
+    limits = limits_of(llm)
+    actor = partial(llm_caller, make, limits, meter, cache_path=str(cache / "cache.db"))
+    caller: Mailbox[Ask, Reply] = await supervisor.start_concurrent(
+        "llm_caller", actor, limit=mailbox_limit(limits)
+    )
+    settled = partial(settle, endpoint) if not llm.script else partial(_as_it_is, endpoint)
+    return Model(caller, settled), doubts
+
+
+async def _as_it_is(endpoint: Endpoint) -> Endpoint:
+    return endpoint
 
 
 async def _start_corpus(

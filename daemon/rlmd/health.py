@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import trio
 
@@ -13,6 +14,7 @@ from rlmd.answers import ActorFacts, Analysis, CorpusState, JobCounts, MemoryFac
 from rlmd.corpus.keeper import Answer, Kept, Request
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.engine.jobs import Jobs
+from rlmd.llm.meter import Meter
 from rlmd.memory.recall import Recaller
 from rlmd.process import process_facts
 from rlmd.supervision import ActorStats, Mailbox, Supervisor
@@ -20,7 +22,11 @@ from rlmd.supervision import ActorStats, Mailbox, Supervisor
 
 @dataclass(eq=False)
 class Health:
-    """What a status is made of; `integrity` is what the check at boot has found so far."""
+    """What a status is made of.
+
+    `doubts` are what boot found wrong with the model endpoint; `integrity` is what the check of the
+    memory file at boot has found so far.
+    """
 
     supervisor: Supervisor
     keeper: Mailbox[Request, Answer]
@@ -28,6 +34,8 @@ class Health:
     jobs: Jobs[Analysis]
     draining: trio.Event
     started_at: float
+    meter: Meter
+    doubts: tuple[Problem, ...] = ()
     integrity: str = "being checked"
 
     async def check_memory(self) -> None:
@@ -45,10 +53,11 @@ class Health:
             version=__version__,
             pid=os.getpid(),
             uptime_s=round(trio.current_time() - self.started_at, 3),
-            state="draining" if self.draining.is_set() else "degraded" if problems else "ready",
+            state=self._state(actors),
             actors=tuple(
                 ActorFacts(a.name, a.workers, a.busy, a.waiting, a.restarts, a.last_error) for a in actors
             ),
+            llm=self.meter.facts(),
             corpora=tuple(_corpus_state(snapshot) for snapshot in await self._kept()),
             memory=MemoryFacts(holdings.items, holdings.bytes, holdings.wal_bytes, self.integrity),
             jobs=JobCounts(running=self.jobs.running, done=self.jobs.finished),
@@ -61,7 +70,13 @@ class Health:
         assert isinstance(kept, list)
         return kept
 
+    def _state(self, actors: list[ActorStats]) -> Literal["draining", "degraded", "ready"]:
+        if self.draining.is_set():
+            return "draining"
+        return "degraded" if any(actor.degraded for actor in actors) else "ready"
+
     def _problems(self, actors: list[ActorStats]) -> Iterator[Problem]:
+        yield from self.doubts
         for actor in actors:
             if actor.degraded:
                 yield Problem(f"{actor.name} crashed: {actor.last_error}", "Look into the daemon's log.")

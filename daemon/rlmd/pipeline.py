@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TypeVar
 
-import outcome
 import trio
 
 from rlmd.answers import (
@@ -21,14 +20,10 @@ from rlmd.answers import (
     RecallRequest,
     Status,
     StoreRequest,
-    UsageFacts,
 )
-from rlmd.corpus.keeper import Answer, Collect, CollectFile, CollectText, Request
-from rlmd.corpus.snapshot import Snapshot
-from rlmd.engine.account import evidence_analysis
-from rlmd.engine.evidence import gather
-from rlmd.engine.jobs import Job, Jobs
-from rlmd.errors import BadArgument, JobCancelled, NoLlm
+from rlmd.corpus.keeper import Collect, CollectFile, CollectText
+from rlmd.engine.answering import Answering, Target
+from rlmd.errors import BadArgument
 from rlmd.health import Health
 from rlmd.look.glob import GlobResult, glob
 from rlmd.look.grep import GrepResult, grep
@@ -44,17 +39,6 @@ from rlmd.supervision import Mailbox
 from rlmd.values import Report, Session, WalkRules
 
 T = TypeVar("T")
-Target = Collect | CollectFile | CollectText
-
-PASSAGES = 40
-INDEX_WAIT_S = 20.0
-"""An answer waits so long for its index; then it stands on what is indexed, and says so."""
-
-NO_MODEL = NoLlm(
-    "This mode needs a model, and none is configured.",
-    "Set llm.base_url and llm.model in config.toml (or RLMD_LLM__BASE_URL, RLMD_LLM__MODEL); "
-    'mode "evidence" needs none.',
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,66 +47,17 @@ class Pipeline:
 
     roots: Roots
     rules: WalkRules
-    keeper: Mailbox[Request, Answer]
     writer: Mailbox[Change, Done]
     recaller: Recaller
-    jobs: Jobs[Analysis]
+    answering: Answering
     health: Health
     looking: trio.CapacityLimiter
 
     async def analyze(self, session: Session, question: Question, report: Report) -> Analysis:
-        """Answer *question*, or hand back the job that goes on after `wait_s` or with `detach`.
-
-        A job that was running before we asked may not have seen what was written since: then the
-        answer says that it is not fresh.
-        """
-        if question.mode in {"direct", "rlm"}:
-            raise NO_MODEL
-        asked_at = trio.current_time()
+        """Answer *question*, or hand back the job that goes on after `wait_s` or with `detach`."""
         target = await self._target(session, question)
-        key = (target, question.query, question.kind, question.budget_s)
-        job = self.jobs.start(key, partial(self._evidence, target, question))
-        job.detached = job.detached or question.detach
-        if question.detach or not await self.jobs.wait(job, question.wait_s, report):
-            return Analysis(job_id=job.id, state="running", mode="evidence")
-        return replace(_result(job), job_id=job.id, fresh=job.started_at >= asked_at)
-
-    async def _evidence(self, target: Target, question: Question, report: Report) -> Analysis:
-        began = trio.current_time()
-        budget_s = question.budget_s
-        snapshot = await self._collect(target, report)
-        left_s = INDEX_WAIT_S if budget_s is None else max(0, began + budget_s - trio.current_time())
-        evidence = await gather(
-            self.keeper,
-            snapshot,
-            question.query,
-            question.kind,
-            report,
-            limit=PASSAGES,
-            deadline_s=min(left_s, INDEX_WAIT_S),
-        )
-        if evidence.unindexed:
-            self._finish_index(snapshot, question)
-        note = "Evidence without a model, since none is configured." if question.mode == "auto" else ""
-        answer = await trio.to_thread.run_sync(
-            evidence_analysis, snapshot, evidence, note, abandon_on_cancel=True
-        )
-        return replace(answer, usage=UsageFacts(wall_s=round(trio.current_time() - began, 3)))
-
-    def _finish_index(self, snapshot: Snapshot, question: Question) -> None:
-        """Let what did not fit the wait be indexed for whoever asks next."""
-
-        async def finish(report: Report) -> Analysis:
-            await gather(self.keeper, snapshot, question.query, question.kind, report, limit=1)
-            return Analysis(job_id="", state="done", mode="evidence")
-
-        self.jobs.start(("index", snapshot.source), finish).detached = True
-
-    async def _collect(self, target: Target, report: Report) -> Snapshot:
-        request = target if isinstance(target, CollectText) else replace(target, report=report)
-        snapshot = await self.keeper.ask(request)
-        assert isinstance(snapshot, Snapshot)
-        return snapshot
+        place = await self._in_thread(partial(place_for, None, session.workspace))
+        return await self.answering.analyze(target, question, place.project, report)
 
     async def _target(self, session: Session, question: Question) -> Target:
         """Say what has to be collected: one text, one file, or what lies below one root."""
@@ -201,12 +136,3 @@ def _common_root(targets: list[str]) -> str:
         raise BadArgument("`paths` is empty", 'Name directories or files, such as ".".')
     common = os.path.commonpath(targets)
     return common if os.path.isdir(common) else os.path.dirname(common)
-
-
-def _result(job: Job[Analysis]) -> Analysis:
-    """Return or raise how *job* ended, to each of those who waited for it."""
-    if job.ended is None:
-        raise JobCancelled(f"The analysis {job.id} was cancelled.", "Ask again.")
-    if isinstance(job.ended, outcome.Error):  # an outcome unwraps only once
-        raise job.ended.error
-    return job.ended.value
