@@ -183,7 +183,8 @@ class _Run:
                 return "llm"
             known = self._ledger.recall(self._node, turn, "cell", _NO_CELL)
             body = known or {"code": "", "told": parsed.reason, "left": self._shown_left()}
-            await self._ledger.keep(Entry(self._node, turn, "cell", _NO_CELL, body))
+            if known is None:
+                await self._ledger.keep(Entry(self._node, turn, "cell", _NO_CELL, body))
             self._talk.add_malformed(reply, f"{body['told']}\n{body['left']}")
         return "calls"
 
@@ -234,7 +235,8 @@ class _Run:
         is_final = result.submitted and not faults
         body: Body = {"code": code, "told": told, "left": after, "shown": self._services.shown}
         body |= {"s": result.wall_s, "submitted": is_final}
-        await self._ledger.keep(Entry(self._node, self._turn, "cell", key, body))
+        if not known:
+            await self._ledger.keep(Entry(self._node, self._turn, "cell", key, body))
         if is_final:
             return _Submitted(result)
         if count >= ENOUGH:
@@ -264,7 +266,8 @@ class _Run:
             outcome = await run(self._means, task, budget, node)
             answer = as_text(outcome.answer)
             body: Body = {"question": question, "answer": answer, "limit": outcome.limit}
-            await self._ledger.keep(Entry(self._node, self._turn, "child", name, {**body, "node": node}))
+            if self._ledger.recall(self._node, self._turn, "child", name) is None:
+                await self._ledger.keep(Entry(self._node, self._turn, "child", name, {**body, "node": node}))
             if outcome.partial:
                 raise SubRunFailed(f"The child run stopped early ({outcome.note}). It has this: {answer}")
             return answer
