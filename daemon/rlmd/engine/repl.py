@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import trio
 
@@ -34,7 +36,8 @@ class Repl:
         )
         self._cell_s = cell_s
         self._touched = 0
-        self.id: str | None = None
+        self._name = _new_name()
+        self._is_open = False
 
     async def run(self, code: str, services: Services = NO_SERVICES) -> ExecResult:
         """Run *code* as the next cell, in a new session where there is none.
@@ -42,26 +45,27 @@ class Repl:
         Raises Busy at once where no session is free, and SandboxUnavailable.  Cancelling ends the
         cell; the variables are lost with it.
         """
-        content = self._content if self.id is None else None
+        request = Exec(code=code, timeout_s=self._cell_s, held=True, services=services)
+        if self._is_open:
+            request = replace(request, session=self._name)
+        else:
+            request = replace(request, name=self._name, content=self._content)
         try:
-            result = await self._execute(
-                Exec(
-                    code=code,
-                    session=self.id,
-                    content=content,
-                    timeout_s=self._cell_s,
-                    held=True,
-                    services=services,
-                )
-            )
+            result = await self._execute(request)
         except NotFound:
-            self.id = None
+            self._name, self._is_open = _new_name(), False
             return ExecResult(killed=_LOST)
         except trio.Cancelled:
-            self.id = None  # the pool has ended it
+            self._is_open = True  # it may be
             raise
-        self.id = result.session
+        self._is_open = True
         return result
+
+    async def close(self) -> None:
+        """End the session, also one whose opening was cancelled."""
+        request = Exec(code="", session=self._name, close=True, held=True)
+        with trio.move_on_after(_CLOSING_S, shield=True), contextlib.suppress(RequestError, ActorError):
+            await self._execute(request)
 
     async def note_touched(self) -> None:
         """Learn which files the cells so far have looked into; a cell that lies cheats its own run alone."""
@@ -87,10 +91,12 @@ async def open_repl(
 ) -> AsyncIterator[Repl]:
     """Hold a session for the length of the block; raises what `Repl.run` raises."""
     repl = Repl(execute, snapshot, context, cell_s)
-    await repl.run("")
     try:
+        await repl.run("")
         yield repl
     finally:
-        if repl.id is not None:
-            with trio.move_on_after(_CLOSING_S, shield=True), contextlib.suppress(RequestError, ActorError):
-                await execute(Exec(code="", session=repl.id, close=True, held=True))
+        await repl.close()
+
+
+def _new_name() -> str:
+    return f"r-{secrets.token_hex(6)}"

@@ -142,7 +142,7 @@ class _Pool:
     def _open(self, request: Exec) -> _Session:
         self._make_room()
         allowance = Allowance(self._limits.calls, self._limits.prompt_bytes)
-        session = _Session(f"s-{secrets.token_hex(4)}", allowance, request.held)
+        session = _Session(request.name or f"s-{secrets.token_hex(4)}", allowance, request.held)
         self._sessions[session.id] = session
         self._nursery.start_soon(self._live, session)
         return session

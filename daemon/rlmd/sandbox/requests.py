@@ -61,7 +61,9 @@ class Exec:
 
     A new session sees *content*, and none is no files; an old one keeps what it has.  *timeout_s* is
     the cell's own time, sub-calls not counted.  A *held* session is never ended to make room, nor for
-    being idle: whoever holds it closes it.  Cancelling ends the cell and loses the session's state.
+    being idle: whoever holds it closes it.  Cancelling ends the cell and loses the session's state,
+    unless the cell was over: a holder who is cancelled closes its session too, for which it gives a
+    new one the *name* that it is then known by.
 
     Raises NotFound for a session that is unknown or was ended, BadArgument for content given to an
     old one, Busy at once when every session is running, TooLarge, and SandboxUnavailable.
@@ -73,6 +75,7 @@ class Exec:
     timeout_s: float = 30.0
     close: bool = False
     held: bool = False
+    name: str | None = None
     services: Services = NO_SERVICES
 
 
