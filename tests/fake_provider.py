@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import h11
@@ -17,7 +17,19 @@ from rlmd.llm.values import Chat, Message
 from rlmd.llm.wire import Wire
 
 KEY = "sk-test-0123456789abcdefghijklmnop"
+PATIENCE_S = 20
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError, h11.LocalProtocolError)
+
+
+def bounded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Fail *test* where it hangs: nothing here takes that long."""
+
+    @wraps(test)
+    async def run(*args: Any, **kwargs: Any) -> None:
+        with trio.fail_after(PATIENCE_S):
+            await test(*args, **kwargs)
+
+    return run
 
 
 def chat_of(text: str = "hello", **changes: Any) -> Chat:

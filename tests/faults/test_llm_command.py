@@ -11,16 +11,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from fake_provider import chat_of
+from fake_provider import bounded, chat_of
 from rlmd.llm.command import CommandUpstream
 from rlmd.llm.providers import COMMAND, Endpoint
 from rlmd.llm.values import Chat, RateInfo, UpstreamError, Usage
-
-
-@pytest.fixture(autouse=True)
-async def _bounded(nursery):
-    """Nothing hangs: whatever takes longer than this has failed."""
-    nursery.cancel_scope.deadline = trio.current_time() + 20
 
 
 def running(*words: str, **limits) -> CommandUpstream:
@@ -61,24 +55,28 @@ async def gone(pid: int) -> None:
         await trio.sleep(0.005)
 
 
+@bounded
 async def test_the_prompt_goes_in_and_the_reply_comes_out():
     reply, rates = await answer(running("cat"), chat_of("größe\n\nend"))
 
     assert (reply.text, reply.usage, rates) == ("größe\n\nend", Usage(usd=None), RateInfo())
 
 
+@bounded
 async def test_a_prompt_larger_than_any_pipe_arrives_whole():
     reply, _ = await answer(running("wc", "-c"), chat_of("x" * 3_000_000))
 
     assert reply.text == "3000000"
 
 
+@bounded
 async def test_a_program_that_does_not_read_its_prompt_may_answer():
     reply, _ = await answer(shell("exec <&-; echo done"), chat_of("x" * 3_000_000))
 
     assert reply.text == "done"
 
 
+@bounded
 async def test_the_model_fills_its_place_in_the_command():
     reply, _ = await answer(running("echo", "--model={model}"), chat_of(model="haiku"))
 
@@ -99,6 +97,7 @@ async def test_the_model_fills_its_place_in_the_command():
         ("yes", "malformed", "more than"),
     ],
 )
+@bounded
 async def test_a_failing_program_says_why_in_its_own_words(script, kind, words):
     error = await failure_of(shell(script, most_reply_bytes=50_000))
 
@@ -106,6 +105,7 @@ async def test_a_failing_program_says_why_in_its_own_words(script, kind, words):
     assert words in error.message
 
 
+@bounded
 async def test_a_program_that_is_not_there_is_named():
     error = await failure_of(running("no-such-agent", "-p"))
 
@@ -114,6 +114,7 @@ async def test_a_program_that_is_not_there_is_named():
     assert "llm.command" in error.hint
 
 
+@bounded
 async def test_cancelling_kills_the_program_and_all_it_started_at_once(tmp_path):
     child = tmp_path / "child"
     upstream = shell(f"sleep 1000 & echo $! > {child}; trap '' TERM; wait")
@@ -130,6 +131,7 @@ async def test_cancelling_kills_the_program_and_all_it_started_at_once(tmp_path)
     assert took_s < 0.1
 
 
+@bounded
 async def test_what_a_program_leaves_behind_does_not_keep_the_call_and_is_killed(tmp_path):
     child = tmp_path / "child"
 
@@ -139,6 +141,7 @@ async def test_what_a_program_leaves_behind_does_not_keep_the_call_and_is_killed
     assert reply.text == "done"
 
 
+@bounded
 async def test_a_program_dies_with_the_daemon(tmp_path):
     """Even by kill -9, which leaves no time to clean up."""
     mark = tmp_path / "pid"
@@ -161,6 +164,7 @@ async def test_a_program_dies_with_the_daemon(tmp_path):
         await daemon.wait()
 
 
+@bounded
 async def test_no_key_and_no_setting_of_the_daemon_reaches_the_program(monkeypatch):
     for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "RLMD_LLM__MODEL", "CREDENTIALS_DIRECTORY"):
         monkeypatch.setenv(name, "secret")
@@ -173,6 +177,7 @@ async def test_no_key_and_no_setting_of_the_daemon_reaches_the_program(monkeypat
     assert f"HOME={os.environ['HOME']}" in reply.text
 
 
+@bounded
 async def test_a_program_works_in_an_empty_directory_that_goes_with_the_upstream():
     upstream = shell("pwd; ls -A")
 
@@ -184,6 +189,7 @@ async def test_a_program_works_in_an_empty_directory_that_goes_with_the_upstream
     assert not await trio.Path(reply.text).exists()
 
 
+@bounded
 async def test_few_programs_run_at_the_same_time(tmp_path):
     upstream = shell(f"echo > {tmp_path}/$$; ls {tmp_path} | wc -l; sleep 0.05; rm {tmp_path}/$$", at_once=2)
     seen = []
@@ -200,6 +206,7 @@ async def test_few_programs_run_at_the_same_time(tmp_path):
     assert max(seen) <= 2
 
 
+@bounded
 async def test_a_thousandth_call_holds_no_more_descriptors_than_the_first():
     upstream = running("cat")
     await upstream.complete(chat_of())

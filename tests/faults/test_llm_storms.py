@@ -5,15 +5,9 @@ from __future__ import annotations
 import pytest
 import trio
 
-from fake_provider import Asked, Talk, open_wire, reply_body
+from fake_provider import Asked, Talk, bounded, open_wire, reply_body
 from llm_world import open_caller, question
 from rlmd.llm.retry import Retry
-
-
-@pytest.fixture(autouse=True)
-async def _bounded(nursery):
-    """Nothing hangs: whatever takes longer than this has failed."""
-    nursery.cancel_scope.deadline = trio.current_time() + 20
 
 
 async def settled_calls(handler, *, calls, luck=0.0, **limits):
@@ -31,6 +25,7 @@ async def settled_calls(handler, *, calls, luck=0.0, **limits):
 
 
 @pytest.mark.parametrize("headers", [{}, {"retry-after-ms": "50"}])
+@bounded
 async def test_a_storm_of_429_is_sat_out_and_every_call_answered_and_paid_once(headers):
     refused, paid = [], []
 
@@ -48,6 +43,7 @@ async def test_a_storm_of_429_is_sat_out_and_every_call_answered_and_paid_once(h
     assert sorted(paid) == sorted(f"q{number}" for number in range(50))
 
 
+@bounded
 async def test_a_flapping_server_is_asked_again_and_nothing_is_paid_twice():
     paid, turns = [], iter(range(1_000))
 

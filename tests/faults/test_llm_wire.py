@@ -10,16 +10,10 @@ import traceback
 import pytest
 import trio
 
-from fake_provider import KEY, Asked, Talk, chat_of, open_provider, open_wire, reply_body
+from fake_provider import KEY, Asked, Talk, bounded, chat_of, open_provider, open_wire, reply_body
 from rlmd.llm.providers import BY_NAME, OTHER, Endpoint
 from rlmd.llm.upstream import HttpUpstream
 from rlmd.llm.values import Allowance, UpstreamError, Usage
-
-
-@pytest.fixture(autouse=True)
-async def _bounded(nursery):
-    """Nothing hangs: whatever takes longer than this has failed."""
-    nursery.cancel_scope.deadline = trio.current_time() + 20
 
 
 async def fine(_: Asked, talk: Talk) -> None:
@@ -36,6 +30,7 @@ def pool_of(wire) -> str:
     return repr(wire.http._transport._pool)
 
 
+@bounded
 async def test_a_call_brings_reply_usage_and_limits():
     async def handler(_: Asked, talk: Talk) -> None:
         await talk.json(reply_body(), headers={"x-ratelimit-limit-requests": "9"})
@@ -53,6 +48,7 @@ async def test_a_call_brings_reply_usage_and_limits():
     }
 
 
+@bounded
 async def test_what_the_provider_does_not_charge_for_is_priced_by_the_table():
     async with open_wire(fine, provider=BY_NAME["anthropic"]) as (wire, _):
         known, _ = await wire.complete(chat_of(model="claude-haiku-4-5-20251001"))
@@ -93,6 +89,7 @@ ROWS = [
 ]
 
 
+@bounded
 async def test_every_failure_is_one_of_ours_on_one_connection_without_a_second_try():
     rows = iter(ROWS)
 
@@ -108,6 +105,7 @@ async def test_every_failure_is_one_of_ours_on_one_connection_without_a_second_t
     assert fake.connections <= 2  # a 204 with a body ends its connection
 
 
+@bounded
 async def test_nobody_there_is_a_connection_error_that_says_so():
     async with open_wire(fine) as (wire, fake):
         pass
@@ -174,6 +172,7 @@ async def speak_no_http(_: Asked, talk: Talk) -> None:
         speak_no_http,
     ],
 )
+@bounded
 async def test_a_torn_connection_may_be_tried_again_and_leaves_no_half_answer(handler):
     async with open_wire(handler, stream=True) as (wire, fake):
         error = await failure_of(wire)
@@ -184,6 +183,7 @@ async def test_a_torn_connection_may_be_tried_again_and_leaves_no_half_answer(ha
     assert " 0 active" in pool
 
 
+@bounded
 async def test_silence_is_a_timeout():
     async def handler(*_: object) -> None:
         await trio.sleep_forever()
@@ -195,6 +195,7 @@ async def test_silence_is_a_timeout():
     assert len(fake.asked) == 1
 
 
+@bounded
 async def test_a_dripping_body_ends_with_the_caller_s_deadline():
     async def handler(_: Asked, talk: Talk) -> None:
         await talk.head(headers={"content-length": "100000"})
@@ -212,6 +213,7 @@ async def test_a_dripping_body_ends_with_the_caller_s_deadline():
     assert late < 0.1
 
 
+@bounded
 async def test_an_endless_body_is_cut_off():
     async def handler(_: Asked, talk: Talk) -> None:
         await talk.head(headers={"transfer-encoding": "chunked"})
@@ -226,6 +228,7 @@ async def test_an_endless_body_is_cut_off():
     assert "more than a reply may have" in error.message
 
 
+@bounded
 async def test_a_hundred_calls_cancelled_in_flight_three_times_leave_the_pool_whole():
     may_answer = trio.Event()
 
@@ -259,6 +262,7 @@ async def test_a_hundred_calls_cancelled_in_flight_three_times_leave_the_pool_wh
     assert " 0 active" in pool
 
 
+@bounded
 async def test_the_server_sees_a_cancelled_call_close_within_a_tenth_of_a_second():
     async def handler(*_: object) -> None:
         await trio.sleep_forever()
@@ -279,6 +283,7 @@ async def test_the_server_sees_a_cancelled_call_close_within_a_tenth_of_a_second
     assert p99 < 0.1, f"p99 {p99 * 1000:.1f} ms"
 
 
+@bounded
 async def test_a_model_that_is_not_there_brings_the_list_of_those_that_are():
     async def handler(asked: Asked, talk: Talk) -> None:
         if asked.path == "/v1/models":
@@ -293,6 +298,7 @@ async def test_a_model_that_is_not_there_brings_the_list_of_those_that_are():
     assert error.hint == "Set llm.model to one that it has: gpt-6-luna, gpt-6-sol, zeta."
 
 
+@bounded
 async def test_a_redirect_takes_no_prompt_elsewhere():
     async with open_provider(fine) as elsewhere:
 
@@ -307,6 +313,7 @@ async def test_a_redirect_takes_no_prompt_elsewhere():
     assert "llm.base_url" in error.hint
 
 
+@bounded
 async def test_only_headers_meant_for_the_endpoint_are_sent(monkeypatch):
     for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
         monkeypatch.setenv(name, f"secret-{name}")
@@ -322,6 +329,7 @@ async def test_only_headers_meant_for_the_endpoint_are_sent(monkeypatch):
     assert not [name for name in headers if name.startswith(("x-", "openai"))]
 
 
+@bounded
 async def test_without_a_key_none_is_sent():
     async with open_provider(fine) as fake:
         upstream = HttpUpstream(Endpoint(provider=OTHER, base_url=fake.base_url, model="m"))
@@ -332,6 +340,7 @@ async def test_without_a_key_none_is_sent():
 
 
 @pytest.mark.parametrize("status", [200, 401, 500])
+@bounded
 async def test_a_key_that_the_server_repeats_is_in_no_error_and_no_traceback(status, events):
     async def handler(_: Asked, talk: Talk) -> None:
         await talk.json({"error": {"message": f"Incorrect API key provided: {KEY}"}}, status)
@@ -344,6 +353,7 @@ async def test_a_key_that_the_server_repeats_is_in_no_error_and_no_traceback(sta
     assert KEY not in f"{error!r} {error.hint} {wire.name} {wire._endpoint!r} {events}"
 
 
+@bounded
 async def test_a_lost_connection_shows_no_key_in_its_traceback():
     async with open_wire(tear_at_once) as (wire, _):
         error = await failure_of(wire)
@@ -351,6 +361,7 @@ async def test_a_lost_connection_shows_no_key_in_its_traceback():
     assert KEY not in "".join(traceback.format_exception(error))
 
 
+@bounded
 async def test_the_key_is_not_in_our_arguments_or_environment():
     async with open_wire(fine) as (wire, _):
         await wire.complete(chat_of())
@@ -361,6 +372,6 @@ async def test_the_key_is_not_in_our_arguments_or_environment():
 
 
 async def until(reached) -> None:
-    """Let the loop turn until *reached*; the fixture above ends what never comes."""
+    """Let the loop turn until *reached*; `bounded` ends what never comes."""
     while not reached():  # noqa: ASYNC110  # a state of sockets has no event
         await trio.sleep(0.001)
