@@ -110,7 +110,9 @@ class CommandUpstream:
         async with self._slots:
             process, output = await self._run(chat)
         if output.is_too_long:
-            raise UpstreamError("malformed", f"{self.endpoint.command[0]} said more than {self._most_bytes:,} bytes.")
+            raise UpstreamError(
+                "malformed", f"{self.endpoint.command[0]} said more than {self._most_bytes:,} bytes."
+            )
         said = output.reply.decode("utf-8", "replace").strip()
         if process.returncode:
             raise self._failed(process.returncode, output.words.decode("utf-8", "replace").strip() or said)
