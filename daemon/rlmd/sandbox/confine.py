@@ -8,6 +8,7 @@ started, no signal sent.  Everything else fails with EPERM, which Python code se
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import struct
@@ -160,13 +161,16 @@ def _seccomp(code: bytes) -> None:
 
 
 def _prove() -> None:
-    """Try what must fail, or raise Unconfined; to look at a file is what Landlock alone would allow."""
+    """Try what the filter must refuse, in its own words, or raise Unconfined."""
     for reach in (lambda: os.close(os.open("/", os.O_RDONLY)), lambda: os.stat("/")):
+        told = "nothing"
         try:
             reach()
-        except PermissionError:
-            continue
-        raise Unconfined("a directory could still be reached after the locks were closed")
+        except OSError as failed:
+            if failed.errno == errno.EPERM:
+                continue
+            told = str(failed)
+        raise Unconfined(f"a directory could still be reached after the locks were closed: {told}")
 
 
 def _prctl(option: int, *arguments: object) -> None:
