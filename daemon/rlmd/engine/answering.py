@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+import outcome
 import trio
 
 from rlmd.answers import Analysis, Mode, Question
@@ -149,4 +150,6 @@ def _left_s(question: Question, began: float) -> float:
 def _result(job: Job[Analysis]) -> Analysis:
     if job.ended is None:
         raise JobCancelled(f"The analysis {job.id} was cancelled.", "Ask again.")
-    return job.ended.unwrap()
+    if isinstance(job.ended, outcome.Error):  # an outcome unwraps only once, and many may wait
+        raise job.ended.error
+    return job.ended.value
