@@ -217,6 +217,7 @@ def new_places() -> Iterator[Places]:
 def running_daemon(places: Places, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Daemon]:
     """Run `python -m rlmd serve` for the length of the block; end it, by force where it takes that."""
     log = places.top / "stderr.log"
+    log.unlink(missing_ok=True)
     command = [sys.executable, "-m", "rlmd", "serve", *options]
     began = time.perf_counter()
     with log.open("ab") as stderr:

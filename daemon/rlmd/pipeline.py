@@ -28,6 +28,7 @@ from rlmd.health import Health
 from rlmd.look.glob import GlobResult, glob
 from rlmd.look.grep import GrepResult, grep
 from rlmd.look.read import ReadResult, read
+from rlmd.look.selection import narrowed
 from rlmd.look.sight import Sight, entry_of
 from rlmd.memory.ask import Page, Recall, Recalled
 from rlmd.memory.batch import Change, Done
@@ -67,8 +68,10 @@ class Pipeline:
             absolute = await self._resolve(question.path, session)
             return CollectFile(absolute, question.path, self.rules)
         targets = [await self._resolve(path, session) for path in question.paths]
-        rules = replace(self.rules, include=question.include, exclude=question.exclude)
         root = await self._in_thread(partial(_common_root, targets))
+        rules = self.rules
+        for chosen in (*question.include, *(f"!{excluded}" for excluded in question.exclude)):
+            rules = narrowed(rules, chosen, root)
         return Collect(root, () if targets == [root] else tuple(sorted(set(targets))), rules)
 
     async def read(self, session: Session, request: ReadRequest) -> ReadResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sysconfig
 from collections.abc import Iterator
@@ -62,6 +63,15 @@ def library(daemon: Daemon) -> Iterator[Client]:
     """A connection that works in the standard library."""
     with daemon.connect(LIBRARY) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def stdlib(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the standard library with its tests, without what is installed beside it."""
+    root = tmp_path_factory.mktemp("library") / "stdlib"
+    skipped = shutil.ignore_patterns("site-packages", "__pycache__", "config-*")
+    shutil.copytree(LIBRARY, root, symlinks=True, ignore=skipped)
+    return root
 
 
 def git(cwd: Path, *arguments: str) -> None:
