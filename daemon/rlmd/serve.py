@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import structlog
 import trio
 
 from rlmd import lockfile, observe, paths, sd
@@ -19,6 +20,8 @@ from rlmd.doors import listener
 from rlmd.doors.listener import Door, Peer, SocketTaken
 from rlmd.errors import ConfigError
 from rlmd.lifecycle import Lifecycle, open_lifecycle
+
+log = structlog.get_logger(__name__)
 
 SOCKET_NAME = "mcp"
 
@@ -49,6 +52,8 @@ def main(options: Options) -> int:
         return _refuse("\n".join(wrong.problems), os.EX_CONFIG)
     except (StateTaken, SocketTaken) as taken:
         return _refuse(str(taken), os.EX_TEMPFAIL)
+    except Exception as crash:  # noqa: BLE001  # the process ends here, and its last word is a sentence
+        return _explain(crash)
     return os.EX_OK
 
 
@@ -120,6 +125,16 @@ def _announce(life: Lifecycle, door: Door) -> None:
     else:
         line = {"event": "rlmd: ready", "socket": door.path, "pid": os.getpid()}
         print(json.dumps(line), file=sys.stderr, flush=True)
+
+
+def _explain(crash: Exception) -> int:
+    """Say what ended the daemon: a file of ours that cannot be used, or something nobody foresaw."""
+    from rlmd.store import StoreRefused  # noqa: PLC0415  # what the socket need not wait for
+
+    if isinstance(crash, StoreRefused):
+        return _refuse(str(crash), os.EX_DATAERR)
+    log.critical("daemon.crashed", exc_info=crash)
+    return _refuse(f"{type(crash).__name__}: {crash}", os.EX_SOFTWARE)
 
 
 def _refuse(why: str, code: int) -> int:

@@ -86,9 +86,10 @@ def open_writer(path: str, schema: Schema) -> apsw.Connection:
         _require_wal(db, path)
         _execute(db, _WRITER_PRAGMAS)
         _migrate(db, path, schema, version)
-    except apsw.NotADBError as exc:
+    except (apsw.NotADBError, apsw.CorruptError) as exc:
         db.close(True)
-        raise StoreRefused(f"{path}: is not a database") from exc
+        what = "is not a database" if isinstance(exc, apsw.NotADBError) else "is damaged"
+        raise StoreRefused(f"{path}: {what}; move it away, or restore a backup") from exc
     except BaseException:
         db.close(True)
         raise
