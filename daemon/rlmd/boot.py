@@ -53,6 +53,8 @@ COLLECTING_AT_ONCE = 64
 MOST_JOBS = 64
 DURABLE = {"memory_writer"}
 LONGEST_COMMIT_S = 15.0
+FAREWELL_S = 0.5
+"""So much of the grace is left to tell callers that their analysis was cancelled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ class Daemon:
             self.doubts,
         )
         requests.start_soon(health.check_memory)
-        requests.start_soon(_end_unheard, jobs, self.life.draining)
+        requests.start_soon(_wind_up, jobs, self.life.draining, self.config.daemon.grace_s)
         door = McpDoor(
             Pipeline(
                 roots=Roots(self.config.roots.allow, self.config.roots.deny),
@@ -156,9 +158,9 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
             )
 
 
-async def _end_unheard(jobs: Jobs[Analysis], draining: trio.Event) -> None:
+async def _wind_up(jobs: Jobs[Analysis], draining: trio.Event, grace_s: float) -> None:
     await draining.wait()
-    jobs.cancel_unheard()
+    jobs.wind_up(max(grace_s - FAREWELL_S, grace_s / 2))
 
 
 def _commits(supervisor: Supervisor) -> bool:

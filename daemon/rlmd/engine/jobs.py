@@ -86,11 +86,13 @@ class Jobs(Generic[T]):
                 job.scope.cancel()
         return ended
 
-    def cancel_unheard(self) -> None:
-        """End the jobs that nobody waits for; those of a client that went away, on shutdown."""
+    def wind_up(self, within_s: float) -> None:
+        """On shutdown: end the jobs that nobody waits for now, the others *within_s* seconds from now.
+
+        Whoever waits for one that is ended so is told that it was cancelled.
+        """
         for job in self._running.values():
-            if not job.followers:
-                job.scope.cancel()
+            job.scope.deadline = trio.current_time() + (within_s if job.followers else 0)
 
     async def _run(self, key: object, job: Job[T], work: Work[T]) -> None:
         with structlog.contextvars.bound_contextvars(job_id=job.id):

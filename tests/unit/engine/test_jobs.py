@@ -108,11 +108,16 @@ async def test_one_job_too_many_is_refused(autojump_clock, nursery):
 async def test_only_jobs_that_somebody_waits_for_outlive_a_shutdown(autojump_clock, nursery):
     jobs = Jobs(nursery, most=4)
     heard, unheard = jobs.start("heard", work_of(10)), jobs.start("unheard", work_of(10))
-    nursery.start_soon(jobs.wait, heard, 50, ignore_progress)
+    long = jobs.start("long", work_of(40))
+    for job in (heard, long):
+        nursery.start_soon(jobs.wait, job, 50, ignore_progress)
     await trio.testing.wait_all_tasks_blocked()
 
-    jobs.cancel_unheard()
-    await heard.done.wait()
+    jobs.wind_up(20)
+    await unheard.done.wait()
+    unheard_at = trio.current_time()
+    await long.done.wait()
 
     assert heard.ended == outcome.Value(10)
-    assert unheard.ended is None
+    assert unheard.ended is long.ended is None
+    assert (unheard_at, trio.current_time()) == (0, 20)
