@@ -53,6 +53,8 @@ class World:
     offload: ThreadOffload
     read: list[str] = field(default_factory=list)
     counted: int = 0
+    warmed: int = 0
+    may_warm: trio.Event = field(default_factory=trio.Event)
     broken: bool = False
     reading: trio.Event = field(default_factory=trio.Event)
     may_read: trio.Event = field(default_factory=trio.Event)
@@ -84,6 +86,7 @@ async def open_world(
     """Start walker, readers, a counter of four bytes a token, and the keeper behind them."""
     world = World(None, ThreadOffload())  # type: ignore[arg-type]
     world.may_read.set()
+    world.may_warm.set()
 
     @asynccontextmanager
     async def readers():
@@ -103,6 +106,9 @@ async def open_world(
     async def counter():
         async def count(request: Count) -> list[int]:
             world.counted += len(request.items)
+            if not request.items:
+                world.warmed += 1
+                await world.may_warm.wait()
             await trio.lowlevel.checkpoint()
             return [span.length // BYTES_PER_TOKEN for span, _ in request.items]
 
@@ -112,7 +118,7 @@ async def open_world(
         sources = Sources(
             await supervisor.start("walker", walker(threads=4), workers=4),
             await supervisor.start("reader_pool", readers, workers=4),
-            await supervisor.start("token_counter", counter),
+            await supervisor.start_concurrent("token_counter", counter),
             "o200k_base",
         )
         limits = Limits(max_files, max_bytes)

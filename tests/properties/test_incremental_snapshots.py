@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus_world import open_world
+from rlmd.corpus.snapshot import Snapshot
 
 PATHS = ["a.py", "b.py", "pkg/c.py", "pkg/d.md", "pkg/deep/e.txt", ".hidden"]
 CONTENTS = ["", "x = 1\n", "x = 2\n", "retry delay\n", "\0binary", "caf\xe9"]
@@ -33,15 +34,24 @@ async def test_a_refreshed_snapshot_equals_a_cold_one(rounds: list[list[tuple[st
                     for kind, path, content in edits:
                         edit(tree, kind, path, content)
                     refreshed = await warm.collect(tree)
+                warm_contents = contents(refreshed)
             async with open_world(place / "cold") as cold:
                 anew = await cold.collect(tree)
+                cold_contents = contents(anew)
     finally:
         shutil.rmtree(place)
 
     assert refreshed.id == anew.id
     assert refreshed.skipped == anew.skipped
     assert (refreshed.bytes, refreshed.tokens) == (anew.bytes, anew.tokens)
-    assert [entry.encoding for entry in refreshed.files] == [entry.encoding for entry in anew.files]
+    assert [(each.tokens, each.encoding) for each in refreshed.files] == [
+        (each.tokens, each.encoding) for each in anew.files
+    ]
+    assert warm_contents == cold_contents
+
+
+def contents(snapshot: Snapshot) -> dict[str, bytes]:
+    return {entry.path: snapshot.pack.read(entry.span) for entry in snapshot.files}
 
 
 def edit(tree: Path, kind: str, path: str, content: str) -> None:

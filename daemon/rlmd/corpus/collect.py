@@ -24,8 +24,11 @@ from rlmd.requests import Count, Read, Walk
 from rlmd.supervision import Mailbox
 from rlmd.values import FileRef, FileStat, Progress, ReadFile, Report, Skip, SkipTally, TokenEncoding
 
-READ_FILES, READ_BYTES = 64, 512 << 10
-COUNT_FILES, COUNT_BYTES = 256, 2 << 20
+STAT_FILES = 4096
+READ_FILES, READ_BYTES = 256, 2 << 20
+COUNT_FILES, COUNT_BYTES = 512, 4 << 20
+COUNTING = 2
+"""Batches with the counter at a time, so that its process never waits for the next."""
 COUNT_BATCHES = 8
 """Batches that are read ahead of the counter."""
 GRAIN_NS = 2_000_000_000
@@ -42,7 +45,7 @@ class Limits:
 
     max_files: int
     max_bytes: int
-    reading: int = 4
+    reading: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,18 +173,23 @@ class _Collection:
     async def walk(self) -> None:
         """Find the files, and tell the changed from the others."""
         out, found = trio.open_memory_channel[list[FileRef]](4)
+        refs: list[FileRef] = []
         async with trio.open_nursery() as nursery, found:
             nursery.start_soon(self._ask_walker, out)
             async for batch in found:
-                await trio.to_thread.run_sync(
-                    self._compare, batch, limiter=self._sources.stats, abandon_on_cancel=True
-                )
-                files = len(self._kept) + len(self._changed) + len(self._refused)
-                self._report(Progress("walk", files))
-                if files > self._limits.max_files:
-                    raise self._too_large(
-                        f"more than {self._limits.max_files} files", Counter(self._top_dirs())
-                    )
+                refs += batch
+                self._report(Progress("walk", len(refs)))
+                if len(refs) > self._limits.max_files:
+                    tops = Counter(_top(ref.path) for ref in refs)
+                    raise self._too_large(f"more than {self._limits.max_files} files", tops)
+        # Beside the walk it would take three times as long: both threads call the kernel for each file.
+        for start in range(0, len(refs), STAT_FILES):
+            await trio.to_thread.run_sync(
+                self._compare,
+                refs[start : start + STAT_FILES],
+                limiter=self._sources.stats,
+                abandon_on_cancel=True,
+            )
 
     async def _ask_walker(self, out: trio.MemorySendChannel[list[FileRef]]) -> None:
         async with out:
@@ -224,7 +232,8 @@ class _Collection:
         total = sum(stat.size_bytes for _, stat in self._changed)
         out, uncounted = trio.open_memory_channel[list[ReadFile]](COUNT_BATCHES)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._count, uncounted, total)
+            for _ in range(COUNTING):
+                nursery.start_soon(self._count, uncounted, total)
             async with out, trio.open_nursery() as reading:
                 for _ in range(self._limits.reading):
                     reading.start_soon(self._read_batches, batches, out, total)
@@ -313,11 +322,6 @@ class _Collection:
         paths = old.paths + new.paths
         order = sorted([*self._kept, *range(len(old), len(paths))], key=paths.__getitem__)
         return old.spliced(new, order), held.spliced(stamps, order)
-
-    def _top_dirs(self) -> Iterator[str]:
-        yield from (_top(ref.path) for ref, _ in self._changed)
-        if self._known is not None:
-            yield from (_top(self._known.snapshot.files.paths[row]) for row in self._kept)
 
     def _too_large(self, what: str, sizes: Counter[str]) -> TooLarge:
         largest = ", ".join(name for name, _ in sizes.most_common(LARGEST_NAMED))

@@ -299,3 +299,39 @@ async def test_an_inline_text_is_a_corpus_of_one_file(cache: Path) -> None:
             (entry,) = snapshot.files
             assert (entry.path, snapshot.pack.read(entry.span)) == ("text", b"one\ntwo\n")
             assert await world.keeper.ask(CollectText("one\ntwo\n")) is snapshot
+
+
+async def test_the_tokenizer_loads_while_the_first_tree_is_walked_and_never_again(
+    cache: Path, tree: Path
+) -> None:
+    with trio.fail_after(5):
+        async with open_world(cache) as world:
+            await world.collect(tree)
+            await world.collect(tree / "pkg")
+
+            assert (world.warmed, world.counted) == (1, 3)
+
+
+async def test_a_tree_without_texts_does_not_wait_for_the_tokenizer(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with trio.fail_after(5):
+        async with open_world(cache) as world:
+            world.may_warm = trio.Event()
+
+            assert len((await world.collect(tmp_path / "empty")).files) == 0
+
+
+async def test_what_is_skipped_anew_changes_the_snapshot_and_keeps_its_files(
+    cache: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlmd.corpus.collect.GRAIN_NS", -1_000_000_000)
+    with trio.fail_after(5):
+        async with open_world(cache) as world:
+            first = await world.collect(tree)
+            (tree / "image.bin").write_bytes(b"\0" * 100)
+
+            second = await world.collect(tree)
+
+            assert second is not first
+            assert second.files is first.files
+            assert second.skipped.by_reason == {"binary": 1}
