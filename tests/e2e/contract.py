@@ -82,6 +82,7 @@ RECALLED = {
             "status": {"fresh", "moved", "ambiguous", "edited", "stale", "missing", "unanchored"},
             "anchors": [ANCHOR],
             "superseded_by": (str, None),
+            "state": str,  # ours
         }
     ],
     "next_cursor": (str, None),
@@ -146,7 +147,10 @@ RESULTS = {
     "rlm_grep": GREP,
     "rlm_glob": GLOB,
 }
-STRUCTURED = {"rlm_status", "rlm_memory_store", "rlm_memory_recall"}
+STRUCTURED = {"rlm_status", "rlm_memory_store", "rlm_memory_recall", "rlm_memory_forget", "rlm_job"}
+READING = set(RESULTS) - {"rlm_memory_store"}
+TOOLS = {*RESULTS, "rlm_memory_forget", "rlm_job", "rlm_exec"}
+"""All that the contract names; those without a shape here are tested where they are made."""
 CODES = {
     "bad_argument",
     "not_found",

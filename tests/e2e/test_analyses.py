@@ -211,6 +211,7 @@ def test_work_that_is_not_waited_for_goes_on_and_is_had_by_asking_again(daemon: 
     assert (done["state"], done["corpus"]["files"]) == ("done", 200)
 
 
+@pytest.mark.slow
 def test_a_detached_question_goes_on_though_its_client_leaves(daemon: Daemon, tmp_path: Path):
     root = many(tmp_path / "many")
     ask = {"query": "word8", "paths": ["."], "kind": "any"}

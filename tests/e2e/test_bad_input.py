@@ -149,6 +149,7 @@ def test_what_is_no_text_is_refused_when_asked_for_by_name(daemon: Daemon, hosti
             assert skipped["files"] == 1
 
 
+@pytest.mark.slow
 def test_a_tree_that_changes_all_the_while_is_answered_all_the_while(daemon: Daemon, tree: Path):
     over = threading.Event()
 
@@ -290,6 +291,7 @@ def test_a_frame_that_is_torn_by_the_end_hurts_nobody(daemon: Daemon, tree: Path
         assert not other.call("rlm_status").get("isError")
 
 
+@pytest.mark.slow
 def test_one_who_never_reads_keeps_nobody_waiting(daemon: Daemon, tree: Path):
     (tree / "long.txt").write_text("needle in the hay\n" * 5_000)
     given = {"pattern": "needle", "limit": 5_000, "max_chars": 100_000}
@@ -357,7 +359,14 @@ def test_wrong_settings_are_all_told_with_line_and_nearest_key(places: Places):
 
 
 @pytest.mark.parametrize(
-    "text", ["[doors\n", "a = \n", "[doors]\nmax_requests = 1\nmax_requests = 2\n", "\x00", "\xff"]
+    "text",
+    [
+        "[doors\n",
+        *(
+            pytest.param(text, marks=pytest.mark.slow)
+            for text in ("a = \n", "[doors]\nmax_requests = 1\nmax_requests = 2\n", "\x00", "\xff")
+        ),
+    ],
 )
 def test_a_settings_file_that_is_no_toml_is_78_with_its_line(places: Places, text: str):
     file = places.top / "broken.toml"
@@ -369,6 +378,7 @@ def test_a_settings_file_that_is_no_toml_is_78_with_its_line(places: Places, tex
     assert str(file) in err
 
 
+@pytest.mark.slow
 def test_places_that_cannot_be_are_78(places: Places):
     (places.top / "a_file").write_text("x")
     long = str(places.top / ("x" * 120))
@@ -408,6 +418,7 @@ def small_disk(places: Places) -> Iterator[Path]:
     subprocess.run(["umount", "-l", place], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_refuses_the_write_and_loses_nothing(places: Places, small_disk: Path):
     env = {"RLMD_STATE_DIR": str(small_disk / "state")}
     stored: dict[str, str] = {}
@@ -440,6 +451,7 @@ def test_a_full_disk_refuses_the_write_and_loses_nothing(places: Places, small_d
     assert after == stored
 
 
+@pytest.mark.slow
 def test_a_full_cache_fails_the_analysis_and_not_the_daemon(places: Places, small_disk: Path, tmp_path: Path):
     root = tmp_path / "big"
     root.mkdir()

@@ -36,6 +36,7 @@ def worker_of(daemon: Daemon) -> int:
     return daemon.children()[0]
 
 
+@pytest.mark.slow
 def test_an_actor_that_crashes_costs_one_answer_and_is_told_of(places: Places, tmp_path: Path):
     """The counter crashes where its worker process is killed under a call."""
     ask = {"query": "word7", "paths": ["."], "kind": "any", "wait_s": 50}
@@ -61,7 +62,7 @@ def test_an_actor_that_crashes_costs_one_answer_and_is_told_of(places: Places, t
     assert any("token_counter" in problem["what"] for problem in status["problems"])
 
 
-@pytest.mark.parametrize("kind", ["no database", "foreign", *slow("torn", "from the future")])
+@pytest.mark.parametrize("kind", ["foreign", *slow("no database", "torn", "from the future")])
 def test_a_memory_that_cannot_be_opened_ends_the_boot_with_a_sentence(places: Places, kind: str):
     places.state.mkdir(mode=0o700)
     memory = places.state / "memory.db"
@@ -160,6 +161,7 @@ def test_sigterm_under_load_answers_or_refuses_and_leaves_nothing(places: Places
     assert stored <= {item["key"] for item in items}
 
 
+@pytest.mark.slow
 def test_a_second_sigterm_ends_it_at_once(places: Places, tmp_path: Path):
     root = grow(tmp_path / "tree", 600)
     with running_daemon(places, "-o", "daemon.grace_s=60") as daemon:
@@ -180,6 +182,7 @@ def test_a_second_sigterm_ends_it_at_once(places: Places, tmp_path: Path):
     assert set(residue(places)) <= {"state/memory.db-wal", "state/memory.db-shm"}  # the log is memory too
 
 
+@pytest.mark.slow
 def test_kill_9_leaves_no_child_and_the_next_daemon_cleans_up(places: Places, tmp_path: Path):
     root = grow(tmp_path / "tree", 600)
     with running_daemon(places) as daemon, daemon.connect(root) as keeper:
@@ -222,6 +225,7 @@ def test_idle_it_takes_no_time_and_little_memory(daemon: Daemon):
     assert spent < 0.1
 
 
+@pytest.mark.slow
 def test_a_daemon_started_on_demand_ends_when_it_is_idle(places: Places):
     done = subprocess.run(
         [sys.executable, "-m", "rlmd", "serve", "--on-demand", "-o", "daemon.idle_exit_s=0.3"],
