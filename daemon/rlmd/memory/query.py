@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import apsw
+from rapidfuzz import fuzz, process
 
 from rlmd.memory.schema import TOKENIZER
 from rlmd.memory.words import STOP_WORDS, humps
 
-_POSTINGS_BUDGET = 4_000
-"""Ranking costs 2 µs a posting: this many keep a question over common words under 10 ms."""
+_POSTINGS_BUDGET = 2_500
+"""Ranking costs 2 to 3 µs a posting: so many keep a question over common words under 10 ms."""
 _MAX_WORDS = 64
-
+_SHORTEST_TYPO = 4
+_LIKE_WORDS = 3
+_ALIKE = 75.0
+_TERMS_COMPARED = 5_000
 
 VOCABULARY = "CREATE VIRTUAL TABLE temp.memory_words USING fts5vocab('main', 'memory_fts', 'row');"
 """What a connection needs before it plans."""
@@ -21,13 +27,15 @@ VOCABULARY = "CREATE VIRTUAL TABLE temp.memory_words USING fts5vocab('main', 'me
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Questions for `memory_fts MATCH`: `rare` is cheap enough to rank by, `every` leaves no word out.
+    """Questions for `memory_fts MATCH`.
 
-    Both are empty when no memory holds any of the words.
+    `rare` has the words that are cheap enough to rank by, `all` asks for every word at once where
+    none is, `every` for any of them.  An empty one is not to be asked.
     """
 
-    rare: str
-    every: str
+    rare: str = ""
+    all: str = ""
+    every: str = ""
 
 
 class Planner:
@@ -37,22 +45,58 @@ class Planner:
         self._db = db
         self._tokenize = db.fts5_tokenizer(TOKENIZER[0], list(TOKENIZER[1:]))
 
-    def plan(self, query: str) -> Match:
+    def plan(self, query: str, tags: str = "") -> Match:
         """Ask for any word of *query*, rarest first, until the postings budget is spent.
 
         Words are cut where the index cuts them, stop words dropped unless there is nothing else,
         and identifiers asked for whole and in parts.  Every word is quoted: none is an operator.
+        A word that no memory holds stands for those most like it.  *tags* narrows all of it down.
         """
-        counts = {word: self._memories_with(stem) for stem, word in self._words(query).items()}
+        counts: dict[str, int] = {}
+        for stem, word in self._words(query).items():
+            if count := self._memories_with(word):
+                counts[word] = count
+            else:
+                counts |= {like: self._memories_with(like) for like in self._like(stem)}
         found = sorted((word for word in counts if counts[word]), key=lambda word: counts[word])
+        if not found:
+            return Match()
         rare: list[str] = []
         spent = 0
         for word in found:
             spent += counts[word]
-            if rare and spent > _POSTINGS_BUDGET:
+            if spent > _POSTINGS_BUDGET:
                 break
             rare.append(word)
-        return Match(_any_of(rare), _any_of(found))
+        every = _joined(" OR ", found, tags)
+        if not rare:
+            return Match(all=_joined(" AND ", found, tags) if len(found) > 1 else "", every=every)
+        return Match(rare=_joined(" OR ", rare, tags), every="" if len(rare) == len(found) else every)
+
+    def tagged(self, tags: Sequence[str], hold: str) -> str:
+        """Return a question for memories that may have *tags*; "" where the index cannot be asked.
+
+        *hold* is " AND " or " OR ".  The index knows tags by their words alone, so it finds too much,
+        but nothing too little.
+        """
+        told = [
+            tag for tag in tags if self._tokenized(tag) and json.dumps(tag, ensure_ascii=False) == f'"{tag}"'
+        ]
+        return f"({hold.join(f'tags : {_quoted(tag)}' for tag in told)})" if len(told) == len(tags) else ""
+
+    def _like(self, stem: str) -> list[str]:
+        """Return the words of the index most like one that it does not have: typos, beginnings."""
+        if len(stem) < _SHORTEST_TYPO:
+            return []
+        near = {
+            "low": stem[:1],
+            "high": stem[:1] + "\U0010ffff",
+            "length": len(stem),
+            "most": _TERMS_COMPARED,
+        }
+        terms = [cast("str", row[0]) for row in self._db.execute(_TERMS, near)]
+        found = process.extract(stem, terms, scorer=fuzz.ratio, limit=_LIKE_WORDS, score_cutoff=_ALIKE)
+        return [term for term, _, _ in found]
 
     def _words(self, query: str) -> dict[str, str]:
         """Return the first words of *query* by their stems, as the index's own tokenizer has them."""
@@ -72,12 +116,25 @@ class Planner:
             for start, end, stem in cast("list[tuple[int, int, str]]", tokens)
         }
 
-    def _memories_with(self, stem: str) -> int:
-        return cast("int", self._db.execute(_COUNT, {"stem": stem}).get or 0)
+    def _memories_with(self, word: str) -> int:
+        """Count the memories that hold *word*, as far as that matters."""
+        return cast(
+            "int", self._db.execute(_COUNT, {"word": _quoted(word), "most": _POSTINGS_BUDGET + 1}).get
+        )
 
 
-def _any_of(words: list[str]) -> str:
-    return " OR ".join('"' + word.replace('"', '""') + '"' for word in words)
+def _joined(operator: str, words: list[str], tags: str) -> str:
+    text = operator.join(map(_quoted, words))
+    return f"({text}) AND {tags}" if tags else text
 
 
-_COUNT = "SELECT doc FROM temp.memory_words WHERE term = :stem"
+def _quoted(word: str) -> str:
+    return '"' + word.replace('"', '""') + '"'
+
+
+_COUNT = "SELECT count(*) FROM (SELECT 1 FROM memory_fts WHERE memory_fts MATCH :word LIMIT :most)"
+
+_TERMS = """
+SELECT term FROM temp.memory_words
+WHERE term >= :low AND term < :high AND length(term) BETWEEN :length - 2 AND :length + 8 LIMIT :most
+"""

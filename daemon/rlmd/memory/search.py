@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, cast
 
 import apsw
@@ -14,6 +14,12 @@ from rlmd.memory.entry import EVERY_PROJECT, State
 from rlmd.memory.query import Planner
 from rlmd.memory.rows import read_anchors
 from rlmd.memory.schema import SEQ_BITS
+
+NEIGHBOUR = 0.5
+"""The share of a memory's score that goes to those stored just before and after it in its session."""
+_CANDIDATES = 20
+_SHORT_TAG = 2_000
+_HOLD = {"any": " OR ", "all": " AND "}
 
 Params = dict[str, str | int | float | None]
 
@@ -80,29 +86,54 @@ class Reader:
             where += " AND m.project_id = :project"
             params["project"] = projects[0]
         if request.query is not None:
-            return self._by_text(request.query, where, params, place)
+            return self._by_text(request, where, params, place)
         if request.key is not None or request.prefix is not None:
             params |= {"after_key": place.key, "after_id": place.id}
             rows = self.db.execute(_BY_KEY.format(where=where), params).fetchall()
             return [_Found(cast("int", id_)) for (id_,) in rows]
         return self._newest(request, projects, where, params, place)
 
-    def _by_text(self, query: str, where: str, params: Params, place: Place) -> list[_Found]:
+    def _by_text(self, request: Recall, where: str, params: Params, place: Place) -> list[_Found]:
         """Rank what holds one of the rarer words; fill up with the newest that hold a common one."""
-        match = self._planner.plan(query)
-        if not match.every:
-            return []
+        tags = self._planner.tagged(request.tags, _HOLD[request.match]) if request.tags else ""
+        match = self._planner.plan(request.query or "", tags)
         project = cast("int", params.get("project", 0))
         low, high = (project << SEQ_BITS, (project + 1) << SEQ_BITS) if project else (0, (1 << 63) - 1)
-        params |= {"low": low, "high": high, "match": match.rare, "shown": json.dumps(place.shown)}
-        ranked = self.db.execute(_BY_RANK.format(where=where), params).fetchall()
-        found = [_Found(*cast("tuple[int, int, float]", row)) for row in ranked]
-        if match.every != match.rare and (missing := cast("int", params["most"]) - len(found)) > 0:
-            shown = json.dumps([*place.shown, *(one.id for one in found)])
-            params |= {"match": match.every, "shown": shown, "most": missing}
-            rows = self.db.execute(_BY_AGE_OF_MATCH.format(where=where), params).fetchall()
-            found += [_Found(*cast("tuple[int, int, float]", row)) for row in rows]
+        most = cast("int", params["most"])
+        params |= {"low": low, "high": high}
+        found = self._ranked(match.rare, where, params, place) if match.rare else []
+        for question in (match.all, match.every):
+            if question and len(found) < most:
+                shown = json.dumps([*place.shown, *(one.id for one in found)])
+                params |= {"match": question, "shown": shown, "most": most - len(found)}
+                rows = self.db.execute(_BY_AGE_OF_MATCH.format(where=where), params).fetchall()
+                found += [_Found(*cast("tuple[int, int, float]", row)) for row in rows]
         return found
+
+    def _ranked(self, match: str, where: str, params: Params, place: Place) -> list[_Found]:
+        """Rank by the words a memory holds and, by half, by those its neighbours in its session hold."""
+        most = cast("int", params["most"])
+        asked = params | {"match": match, "shown": json.dumps(place.shown), "most": max(most, _CANDIDATES)}
+        rows = self.db.execute(_BY_RANK.format(where=where), asked).fetchall()
+        scores = {cast("int", id_): cast("float", score) for id_, _, score in rows}
+        if not scores or most > _CANDIDATES:
+            return [_Found(*cast("tuple[int, int, float]", row)) for row in rows]
+        beside = [(id_, near) for id_ in scores for near in self._beside(id_)]
+        asked = params | {"ids": json.dumps([near for _, near in beside]), "shown": json.dumps(place.shown)}
+        wanted = {row[0] for row in self.db.execute(_AMONG.format(where=where), asked)}
+        smoothed = dict(scores)
+        for id_, near in beside:
+            if near in wanted:
+                smoothed[near] = smoothed.get(near, 0.0) + NEIGHBOUR * scores[id_]
+        best = sorted(smoothed, key=lambda id_: (-smoothed[id_], -id_))[:most]
+        return [_Found(id_, 0, smoothed[id_]) for id_ in best]
+
+    def _beside(self, id_: int) -> list[int]:
+        """Return what was stored just before and just after a memory in its session and project."""
+        found = (self.db.execute(sql, {"id": id_}).get for sql in (_BEFORE, _AFTER))
+        return [
+            cast("int", near) for near in found if near and cast("int", near) >> SEQ_BITS == id_ >> SEQ_BITS
+        ]
 
     def _newest(
         self, request: Recall, projects: list[int], where: str, params: Params, place: Place
@@ -113,28 +144,46 @@ class Reader:
         """
         params["before"] = place.seq
         most = cast("int", params["most"])
-        if not request.tags:
-            sources = [(_NEWEST, params)]
-        else:
+        tags = tuple(dict.fromkeys(request.tags))
+        if len(tags) > 1 and request.match == "all":
+            sources = list(self._with_all(tags, projects, where, params))
+        elif tags:
             sources = [
-                (_NEWEST_OF_TAG, params | {"project": project, "tag": tag})
+                (_NEWEST_OF_TAG, params | {"project": project, "tag": tag, "floor": 0})
                 for project in projects
-                for tag in self._driving_tags(request, project)
+                for tag in tags
             ]
+        else:
+            sources = [(_NEWEST, params)]
         if request.cursor is not None:
             sources.append((_WRITTEN_SINCE, params))
         rows = {row for sql, bound in sources for row in self.db.execute(sql.format(where=where), bound)}
         found = [_Found(*cast("tuple[int, int]", row)) for row in rows]
         return sorted(found, key=lambda one: -one.seq)[:most]
 
-    def _driving_tags(self, request: Recall, project: int) -> tuple[str, ...]:
-        """Return the tags whose memories are looked at: each of any, but of all only the rarest."""
-        if request.match == "any":
-            return request.tags
-        counted = (
-            (self.db.execute(_COUNT_TAG, {"project": project, "tag": tag}).get, tag) for tag in request.tags
-        )
-        return (min((cast("int", count), tag) for count, tag in counted)[1],)
+    def _with_all(
+        self, tags: tuple[str, ...], projects: list[int], where: str, params: Params
+    ) -> Iterator[tuple[str, Params]]:
+        """Yield, per project, how to find what has all of *tags*: among the newest of the rarest first.
+
+        Where those do not fill the page, what many have is met in the full-text index, which leaps
+        from one to the next.
+        """
+        question = self._planner.tagged(tags, " AND ")
+        for project in projects:
+            counted = ((self._count_tag(project, tag), tag) for tag in tags)
+            driving = params | {"project": project, "tag": min(counted)[1]}
+            floor = cast("int | None", self.db.execute(_FLOOR, driving).get) if question else None
+            driving["floor"] = floor or 0
+            found = self.db.execute(_NEWEST_OF_TAG.format(where=where), driving).fetchall()
+            if floor is None or len(found) >= cast("int", params["most"]):
+                yield _NEWEST_OF_TAG, driving
+            else:
+                low, high = project << SEQ_BITS, (project + 1) << SEQ_BITS
+                yield _NEWEST_OF_MATCH, params | {"match": question, "low": low, "high": high}
+
+    def _count_tag(self, project: int, tag: str) -> int:
+        return cast("int", self.db.execute(_COUNT_TAG, {"project": project, "tag": tag}).get)
 
     def _item(self, found: _Found, request: Recall) -> Item:
         asked = {"id": found.id, "chars": request.value_chars, "seq": found.seq}
@@ -197,9 +246,14 @@ _TAGS_HELD = """(
 
 _COUNT = "SELECT count(*) FROM memory WHERE state = 'live' AND (expires_ns IS NULL OR expires_ns > :now)"
 
-_COUNT_TAG = """
-SELECT count(*) FROM (SELECT 1 FROM memory_tag WHERE project_id = :project AND tag = :tag LIMIT 1000)
-"""
+_COUNT_TAG = f"""
+SELECT count(*) FROM (SELECT 1 FROM memory_tag WHERE project_id = :project AND tag = :tag LIMIT {_SHORT_TAG})
+"""  # noqa: S608  # a number of this file
+
+_FLOOR = f"""
+SELECT seq FROM memory_tag WHERE project_id = :project AND tag = :tag AND seq < :before
+ORDER BY seq DESC LIMIT 1 OFFSET {_SHORT_TAG}
+"""  # noqa: S608  # a number of this file
 
 _BY_KEY = """
 SELECT m.id FROM memory m WHERE {where} AND (m.key, m.id) > (:after_key, :after_id)
@@ -222,8 +276,27 @@ SELECT m.id, m.seq FROM memory m WHERE {where} AND m.seq < :before ORDER BY m.se
 
 _NEWEST_OF_TAG = """
 SELECT m.id, t.seq FROM memory_tag t CROSS JOIN memory m ON m.id = t.memory_id
-WHERE t.project_id = :project AND t.tag = :tag AND t.seq < :before AND {where}
+WHERE t.project_id = :project AND t.tag = :tag AND t.seq < :before AND t.seq > :floor AND {where}
 ORDER BY t.seq DESC LIMIT :most
+"""
+
+_NEWEST_OF_MATCH = """
+SELECT m.id, m.seq FROM memory_fts CROSS JOIN memory m ON m.id = memory_fts.rowid
+WHERE memory_fts MATCH :match AND memory_fts.rowid BETWEEN :low AND :high AND m.seq < :before AND {where}
+ORDER BY m.seq DESC LIMIT :most
+"""
+
+_BEFORE = """
+SELECT max(b.id) FROM memory c JOIN memory b ON b.session = c.session AND b.id < c.id WHERE c.id = :id
+"""
+
+_AFTER = """
+SELECT min(a.id) FROM memory c JOIN memory a ON a.session = c.session AND a.id > c.id WHERE c.id = :id
+"""
+
+_AMONG = """
+SELECT m.id FROM json_each(:ids) j CROSS JOIN memory m ON m.id = j.value
+WHERE (m.id & :seq_bits) <= :mark AND m.id NOT IN (SELECT value FROM json_each(:shown)) AND {where}
 """
 
 _WRITTEN_SINCE = """
