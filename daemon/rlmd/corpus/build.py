@@ -83,7 +83,7 @@ class Builder:
                 self._begin()
                 await trio.to_thread.run_sync(partial(shutil.rmtree, old, ignore_errors=True))
                 plan = await self._plan(snapshot)
-            if plan.missing:
+            if plan.missing and trio.current_time() < deadline:
                 rows = await foremost(snapshot, plan.missing, wish, self._offload, self._threads, deadline)
                 await self._build(snapshot, deque(rows), report, deadline)
                 plan = await self._plan(snapshot)

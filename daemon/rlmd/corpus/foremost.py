@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, log
-from typing import cast
+from typing import NamedTuple, cast
 
 import trio
 
@@ -22,6 +22,8 @@ SCAN_BYTES = 16 << 20
 SCAN_SHARE = 0.25
 """The part of the time that may go into looking."""
 MOST_WORDS = 32
+SPREAD = 2_654_435_761
+"""Knuth's multiplier: what follows one another comes to lie far apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,14 @@ class Wish:
     weights: Mapping[Role, float]
 
 
+class _Judged(NamedTuple):
+    """A row, what its role counts, and what its path says of the question."""
+
+    row: int
+    weight: float
+    named: float
+
+
 async def foremost(
     snapshot: Snapshot,
     rows: Sequence[int],
@@ -49,23 +59,25 @@ async def foremost(
 
     A file promises more the more of the rarer words it holds, in its path or in its bytes, and by its
     role.  Bytes are looked into when there are many of them and there is a *deadline* that they may
-    not meet, for a quarter of the time until then; what was not looked into is judged by its path.
+    not meet, for a quarter of the time until then, the most promising paths first; what was not
+    looked into counts as the others do on average.
     """
     files, beginnings = snapshot.files, wish.beginnings[:MOST_WORDS]
-    by_role = await trio.to_thread.run_sync(
-        _by_role, files.paths, rows, wish.weights, limiter=threads, abandon_on_cancel=True
+    by_path = await trio.to_thread.run_sync(
+        _by_path, files.paths, rows, wish, limiter=threads, abandon_on_cancel=True
     )
     held = array("I")
     if sum(files.span_at(row).length for row in rows) > LITTLE_BYTES and beginnings and deadline < inf:
         now = trio.current_time()
         until = now + SCAN_SHARE * (deadline - now)
+        order = [row for row, _, _ in by_path]
         while len(held) < len(rows) and trio.current_time() < until:
             try:
-                held.frombytes(await _look(snapshot, by_role[0], len(held), beginnings, offload))
+                held.frombytes(await _look(snapshot, order, len(held), beginnings, offload))
             except OffloadError:
                 break
     return await trio.to_thread.run_sync(
-        _by_promise, files.paths, by_role, held, wish, limiter=threads, abandon_on_cancel=True
+        _by_promise, by_path, held, len(beginnings), limiter=threads, abandon_on_cancel=True
     )
 
 
@@ -84,33 +96,28 @@ async def _look(
     return cast("bytes", found)
 
 
-def _by_role(
-    paths: Sequence[str], rows: Sequence[int], weights: Mapping[Role, float]
-) -> tuple[list[int], list[float]]:
-    """Sort *rows*, those whose files' roles count most first; beside them, what each counts."""
-    weighed = sorted((-weights[role(paths[row])], row) for row in rows)
-    return [row for _, row in weighed], [-weight for weight, _ in weighed]
+def _by_path(paths: Sequence[str], rows: Sequence[int], wish: Wish) -> list[_Judged]:
+    """Judge *rows* by their paths and sort them, equals in an order that spreads them over the tree."""
+    judged = []
+    for row in rows:
+        low = paths[row].lower()
+        named = wish.named(paths[row]) if any(word in low for word in wish.beginnings) else 0.0
+        judged.append(_Judged(row, wish.weights[role(paths[row])], PATH_SHARE * named))
+    judged.sort(key=lambda each: (-each.weight * each.named, -each.weight, each.row * SPREAD % (1 << 32)))
+    return judged
 
 
-def _by_promise(
-    paths: Sequence[str], by_role: tuple[list[int], list[float]], held: array[int], wish: Wish
-) -> list[int]:
+def _by_promise(by_path: Sequence[_Judged], held: array[int], words: int) -> list[int]:
     """Sort the rows, equals staying in their order; *held* tells of the first of them what they hold."""
-    beginnings = wish.beginnings[:MOST_WORDS]
-    holders = [sum(mask >> word & 1 for mask in held) for word in range(len(beginnings))]
+    holders = [sum(mask >> word & 1 for mask in held) for word in range(words)]
     rarity = [log(1 + len(held) / (1 + number)) for number in holders]
     total = sum(rarity) or 1.0
     worth = {
         mask: sum(each for word, each in enumerate(rarity) if mask >> word & 1) / total for mask in set(held)
     }
-    rows, weights = by_role
-
-    def promise(place: int) -> float:
-        path = paths[rows[place]]
-        share = worth[held[place]] if place < len(held) else 0.0
-        low = path.lower()
-        if any(beginning in low for beginning in beginnings):
-            share += PATH_SHARE * wish.named(path)
-        return weights[place] * share
-
-    return [rows[place] for place in sorted(range(len(rows)), key=promise, reverse=True)]
+    usual = sum(map(worth.__getitem__, held)) / (len(held) or 1)
+    worths = [*map(worth.__getitem__, held), *([usual] * (len(by_path) - len(held)))]
+    promises = [each.weight * (worth + each.named) for each, worth in zip(by_path, worths, strict=True)]
+    return [
+        by_path[place].row for place in sorted(range(len(by_path)), key=promises.__getitem__, reverse=True)
+    ]
