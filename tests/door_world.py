@@ -19,6 +19,10 @@ from rlmd.answers import (
     ForgetRequest,
     GlobRequest,
     GrepRequest,
+    JobFacts,
+    JobList,
+    JobRequest,
+    Json,
     MemoryFacts,
     ProcessFacts,
     Question,
@@ -87,6 +91,25 @@ class CannedServices:
             coverage=Coverage(files=30, files_read=30),
             corpus=CorpusFacts("s-1", "/tree", 30, 3_000, 700, "o200k_base"),
         )
+
+    async def jobs(self, request: JobRequest, report: Report) -> JobList | dict[str, Json]:
+        self.asked.append((Session("jobs"), request))
+        if request.action != "list":
+            told: dict[str, Json] = {"job_id": request.job_id, "state": "done", "answer": self.value}
+            evidence: list[Json] = [{"path": "a.py", "quote": "line\n" * 40}] * self.items
+            return {**told, "evidence": evidence, "next_cursor": None}
+        job = JobFacts(
+            job_id="j-1",
+            query="q",
+            state="done",
+            mode="rlm",
+            started_at="2026-01-01T00:00:00.000+00:00",
+            wall_s=1.0,
+            calls=2,
+            usd=None,
+            turn=3,
+        )
+        return JobList((job,) * self.items, None)
 
     async def read(self, session: Session, request: ReadRequest) -> ReadResult:
         await self._meet_fate(session, request, _nobody)

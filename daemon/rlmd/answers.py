@@ -25,8 +25,9 @@ Limit = Literal["usd", "tokens", "calls", "seconds", "llm", "loop"]
 class Question:
     """What `rlm_analyze` or `rlm_query_text` asks: over `paths`, over one `text`, or over the file `path`.
 
-    Exactly one of the three is given.  How long the caller waits is no part of the question: two that
-    differ only in `wait_s` and `detach` are equal.
+    Exactly one of the three is given.  `schema` is the JSON text of a schema for the answer.  How
+    long the caller waits is no part of the question: two that differ only in `wait_s` and `detach` are
+    equal.
     """
 
     query: str
@@ -38,6 +39,11 @@ class Question:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     budget_s: float | None = None
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
+    budget_calls: int | None = None
+    budget_depth: int | None = None
+    schema: str | None = None
     wait_s: float = field(default=25.0, compare=False)
     detach: bool = field(default=False, compare=False)
 
@@ -127,6 +133,43 @@ class Analysis:
     skipped: SkippedFacts = field(default_factory=SkippedFacts)
     usage: UsageFacts = field(default_factory=UsageFacts)
     trajectory: str | None = None
+
+
+JobState = Literal["running", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """What `rlm_job` asks; `job_id` is empty for a list alone."""
+
+    action: Literal["list", "wait", "result", "cancel"]
+    job_id: str = ""
+    wait_s: float = 25.0
+    cursor: str | None = None
+    page_chars: int = 4_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFacts:
+    """One analysis in a list of them, `usd` None where nobody knows the price."""
+
+    job_id: str
+    query: str
+    state: JobState
+    mode: str
+    started_at: str
+    wall_s: float
+    calls: int
+    usd: float | None
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobList:
+    """A page of the analyses, latest first."""
+
+    jobs: tuple[JobFacts, ...]
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

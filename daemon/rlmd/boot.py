@@ -16,15 +16,20 @@ from pathlib import Path
 import trio
 
 from rlmd import __version__, paths
-from rlmd.answers import Analysis, Problem
+from rlmd.answers import Analysis, Problem, SandboxFacts
 from rlmd.config import Config
 from rlmd.corpus.collect import Limits, Sources
 from rlmd.corpus.keeper import Answer, Request, corpus_keeper
 from rlmd.doors.listener import Peer
 from rlmd.doors.mcp_server import McpDoor
 from rlmd.engine.answering import Answering
+from rlmd.engine.archive import Archive, open_archive
+from rlmd.engine.desk import Desk
 from rlmd.engine.jobs import Jobs
+from rlmd.engine.journal import RESTART as JOURNAL_RESTART
+from rlmd.engine.journal import Note, job_journal
 from rlmd.engine.model import Model, limits_of, scripted_endpoint, settle
+from rlmd.engine.research import Research, Settings
 from rlmd.health import Health
 from rlmd.ingest.readers import reader_pool
 from rlmd.ingest.walker import walker
@@ -41,6 +46,11 @@ from rlmd.memory.writer import RESTART, memory_writer
 from rlmd.offload import Offload, open_offload
 from rlmd.pipeline import Pipeline
 from rlmd.roots import Roots
+from rlmd.sandbox.pool import sandbox_pool
+from rlmd.sandbox.requests import Answer as SandboxAnswer
+from rlmd.sandbox.requests import Describe, Exec, ExecResult
+from rlmd.sandbox.requests import Limits as SandboxLimits
+from rlmd.sandbox.requests import Request as SandboxRequest
 from rlmd.supervision import Mailbox, Supervisor, open_supervisor
 from rlmd.tokens.counter import token_counter
 from rlmd.values import WalkRules
@@ -51,7 +61,8 @@ LOOKING_THREADS = 8
 COUNTING_AT_ONCE = 8
 COLLECTING_AT_ONCE = 64
 MOST_JOBS = 64
-DURABLE = {"memory_writer"}
+EXECUTING_AT_ONCE = 256
+DURABLE = {"memory_writer", "job_journal"}
 LONGEST_COMMIT_S = 15.0
 FAREWELL_S = 0.5
 """So much of the grace is left to tell callers that their analysis was cancelled."""
@@ -71,6 +82,9 @@ class Daemon:
     model: Model | None
     meter: Meter
     doubts: tuple[Problem, ...]
+    journal: Mailbox[Note, None]
+    archive: Archive
+    sandbox: Mailbox[SandboxRequest, SandboxAnswer]
     started_at: float
 
     def open_doors(self, requests: trio.Nursery) -> Callable[[trio.SocketStream, Peer], Awaitable[None]]:
@@ -86,19 +100,24 @@ class Daemon:
             self.started_at,
             self.meter,
             self.doubts,
+            self._describe_sandbox,
         )
         requests.start_soon(health.check_memory)
         requests.start_soon(_wind_up, jobs, self.life.draining, self.config.daemon.grace_s)
+        desk = Desk(jobs, self.archive, self.journal.ask, self.life.draining)
+        pipeline = Pipeline(
+            roots=Roots(self.config.roots.allow, self.config.roots.deny),
+            rules=self._rules(),
+            writer=self.writer,
+            recaller=self.recaller,
+            answering=Answering(self.keeper, jobs, self.model, self._research(), desk),
+            desk=desk,
+            health=health,
+            looking=trio.CapacityLimiter(LOOKING_THREADS),
+        )
+        requests.start_soon(pipeline.resume)
         door = McpDoor(
-            Pipeline(
-                roots=Roots(self.config.roots.allow, self.config.roots.deny),
-                rules=self._rules(),
-                writer=self.writer,
-                recaller=self.recaller,
-                answering=Answering(self.keeper, jobs, self.model),
-                health=health,
-                looking=trio.CapacityLimiter(LOOKING_THREADS),
-            ),
+            pipeline,
             version=__version__,
             max_frame_bytes=doors.max_frame_bytes,
             max_requests=doors.max_requests,
@@ -107,6 +126,33 @@ class Daemon:
             draining=self.life.draining,
         )
         return door.serve
+
+    def _research(self) -> Research | None:
+        """Return what answers in mode `rlm`, where there is a model."""
+        if self.model is None:
+            return None
+        engine = self.config.engine
+        settings = Settings(
+            turns=engine.turns,
+            output_chars=engine.output_chars,
+            cell_s=engine.cell_s,
+            depth=engine.depth,
+            calls=engine.calls,
+        )
+        return Research(self._execute, self.keeper, self.model, self.journal.ask, settings, self._confines)
+
+    async def _execute(self, request: Exec) -> ExecResult:
+        result = await self.sandbox.ask(request)
+        assert isinstance(result, ExecResult)
+        return result
+
+    async def _describe_sandbox(self) -> SandboxFacts:
+        described = await self.sandbox.ask(Describe())
+        assert isinstance(described, SandboxFacts)
+        return described
+
+    async def _confines(self) -> bool:
+        return (await self._describe_sandbox()).available
 
     def _rules(self) -> WalkRules:
         return WalkRules(
@@ -138,10 +184,15 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
             ),
             restart=RESTART,
         )
+        jobs = str(state / "jobs.db")
+        journal: Mailbox[Note, None] = await supervisor.start_batch(
+            "job_journal", partial(job_journal, jobs, keep=config.engine.keep_jobs), restart=JOURNAL_RESTART
+        )
         meter = Meter()
         model, doubts = await _start_model(config, cache, supervisor, meter)
         keeper = await _start_corpus(config, cache, supervisor, offload)
-        async with open_recaller(memory) as recaller:
+        sandbox = await _start_sandbox(config, supervisor)
+        async with open_recaller(memory) as recaller, open_archive(jobs) as archive:
             life.watch(partial(_commits, supervisor))
             yield Daemon(
                 config=config,
@@ -154,6 +205,9 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
                 model=model,
                 meter=meter,
                 doubts=doubts,
+                journal=journal,
+                archive=archive,
+                sandbox=sandbox,
                 started_at=started_at,
             )
 
@@ -195,6 +249,15 @@ async def _start_model(
 
 async def _as_it_is(endpoint: Endpoint) -> Endpoint:
     return endpoint
+
+
+async def _start_sandbox(config: Config, supervisor: Supervisor) -> Mailbox[SandboxRequest, SandboxAnswer]:
+    sandbox = config.sandbox
+    limits = SandboxLimits(
+        memory_bytes=sandbox.memory_bytes, calls=sandbox.calls, calls_at_once=sandbox.calls_at_once
+    )
+    pool = sandbox_pool(limits, sessions=sandbox.sessions, idle_s=sandbox.idle_s, warm=sandbox.warm)
+    return await supervisor.start_concurrent("sandbox_pool", pool, limit=EXECUTING_AT_ONCE)
 
 
 async def _start_corpus(

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import trio
 
 from rlmd import __version__
-from rlmd.answers import ActorFacts, Analysis, CorpusState, JobCounts, MemoryFacts, Problem, Status
+from rlmd.answers import (
+    ActorFacts,
+    Analysis,
+    CorpusState,
+    JobCounts,
+    MemoryFacts,
+    Problem,
+    SandboxFacts,
+    Status,
+)
 from rlmd.corpus.keeper import Answer, Kept, Request
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.engine.jobs import Jobs
@@ -36,6 +45,7 @@ class Health:
     started_at: float
     meter: Meter
     doubts: tuple[Problem, ...] = ()
+    describe_sandbox: Callable[[], Awaitable[SandboxFacts]] | None = None
     integrity: str = "being checked"
 
     async def check_memory(self) -> None:
@@ -61,6 +71,7 @@ class Health:
             corpora=tuple(_corpus_state(snapshot) for snapshot in await self._kept()),
             memory=MemoryFacts(holdings.items, holdings.bytes, holdings.wal_bytes, self.integrity),
             jobs=JobCounts(running=self.jobs.running, done=self.jobs.finished),
+            sandbox=SandboxFacts() if self.describe_sandbox is None else await self.describe_sandbox(),
             process=process_facts(),
             problems=problems,
         )

@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
+import structlog
 import trio
 
 from rlmd.answers import (
@@ -15,15 +16,20 @@ from rlmd.answers import (
     ForgetRequest,
     GlobRequest,
     GrepRequest,
+    JobList,
+    JobRequest,
+    Json,
     Question,
     ReadRequest,
     RecallRequest,
     Status,
     StoreRequest,
+    facts,
 )
 from rlmd.corpus.keeper import Collect, CollectFile, CollectText
 from rlmd.engine.answering import Answering, Target
-from rlmd.errors import BadArgument
+from rlmd.engine.desk import Desk
+from rlmd.errors import BadArgument, RequestError
 from rlmd.health import Health
 from rlmd.look.glob import GlobResult, glob
 from rlmd.look.grep import GrepResult, grep
@@ -33,11 +39,14 @@ from rlmd.look.sight import Sight, entry_of
 from rlmd.memory.ask import Page, Recall, Recalled
 from rlmd.memory.batch import Change, Done
 from rlmd.memory.entry import EVERY_PROJECT, Changed, Forget, Purge, Stored, Undo
+from rlmd.memory.exchange import Exported, Import, Imported
 from rlmd.memory.recall import Recaller
 from rlmd.memory.scope import place_for
 from rlmd.roots import Roots
 from rlmd.supervision import Mailbox
 from rlmd.values import Report, Session, WalkRules
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -51,6 +60,7 @@ class Pipeline:
     writer: Mailbox[Change, Done]
     recaller: Recaller
     answering: Answering
+    desk: Desk
     health: Health
     looking: trio.CapacityLimiter
 
@@ -58,7 +68,30 @@ class Pipeline:
         """Answer *question*, or hand back the job that goes on after `wait_s` or with `detach`."""
         target = await self._target(session, question)
         place = await self._in_thread(partial(place_for, None, session.workspace))
-        return await self.answering.analyze(target, question, place.project, report)
+        asked = replace(question, wait_s=0.0, detach=True)
+        request: Json = {
+            "question": facts(asked),
+            "workspace": session.workspace,
+            "allow": list(session.allow),
+        }
+        return await self.answering.analyze(target, question, place.project, report, request=request)
+
+    async def resume(self) -> None:
+        """Go on with the jobs that the last daemon could not end; one that cannot go on has failed."""
+        for record in await self.desk.archive.running():
+            try:
+                session, question = _asked(record.request)
+                target = await self._target(session, question)
+                self.answering.resume(record, target, question)
+            except (RequestError, TypeError, KeyError) as failed:
+                log.warning("job.not_resumed", job_id=record.job_id, reason=str(failed))
+                await self.desk.give_up(record, str(failed))
+
+    async def jobs(self, request: JobRequest, report: Report) -> JobList | dict[str, Json]:
+        """List the analyses, or wait for one, cancel it, or look at what it came to."""
+        if request.action == "list":
+            return await self.desk.list(request.cursor)
+        return await self.desk.serve(request, report)
 
     async def _target(self, session: Session, question: Question) -> Target:
         """Say what has to be collected: one text, one file, or what lies below one root."""
@@ -118,6 +151,22 @@ class Pipeline:
         assert isinstance(changed, Changed)
         return changed
 
+    async def memory_export(self, session: Session, project: str | None, after: int) -> Exported:
+        """Return versions of memories as lines of JSON, oldest first, some hundred KiB at a time."""
+        if project != EVERY_PROJECT:
+            project = (await self._sight(project, session)).place.project
+        return await self.recaller.export(project, after)
+
+    async def memory_import(self, _session: Session, lines: tuple[str, ...]) -> Imported:
+        """Take over versions of memories; returned means that they are on disk."""
+        imported = await self.writer.ask(Import(lines))
+        assert isinstance(imported, Imported)
+        return imported
+
+    async def memory_back_up(self) -> str:
+        """Write a whole copy of the memory file and return where it is."""
+        return await self.recaller.back_up()
+
     async def status(self, *, verbose: bool) -> Status:
         """Say how the daemon is; *verbose* checks the memory file once more."""
         return await self.health.status(check=verbose)
@@ -131,6 +180,18 @@ class Pipeline:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self.looking, abandon_on_cancel=True)
+
+
+def _asked(request: Json) -> tuple[Session, Question]:
+    """Return who asked what, from what the journal kept of it."""
+    if not isinstance(request, dict) or not isinstance(given := request["question"], dict):
+        raise TypeError("the journal's request is no object")
+    told = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    workspace, allow = request["workspace"], request["allow"]
+    session = Session(
+        "resumed", None if workspace is None else str(workspace), tuple(map(str, cast("list[str]", allow)))
+    )
+    return session, Question(**cast("dict[str, Any]", told))
 
 
 def _common_root(targets: list[str]) -> str:

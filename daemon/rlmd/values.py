@@ -107,10 +107,10 @@ class ReadFile:
 class Progress:
     """How far a stage has come; `total` is None while nobody can know it."""
 
-    stage: Literal["walk", "read", "count", "index", "search"]
+    stage: Literal["walk", "read", "count", "index", "search", "turn"]
     done: int
     total: int | None = None
-    unit: Literal["files", "bytes"] = "files"
+    unit: Literal["files", "bytes", "turns"] = "files"
 
 
 Report = Callable[[Progress], None]

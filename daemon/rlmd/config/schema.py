@@ -257,6 +257,28 @@ class Llm(Section):
     )
 
 
+class Sandbox(Section):
+    """The processes in which code that a model wrote is confined."""
+
+    sessions: Count = Field(default=8, description="sessions at the same time; a run has one of its own")
+    warm: Annotated[int, Field(ge=0)] = Field(default=1, description="processes that wait for a session")
+    memory_bytes: Bytes = Field(default=1 * GIB, description="memory of one session, beside its files")
+    idle_s: Seconds = Field(default=600.0, description="seconds without a cell after which a session ends")
+    calls: Count = Field(default=10_000, description="sub-calls of one session")
+    calls_at_once: Count = Field(default=100, description="sub-calls of one session at the same time")
+
+
+class Engine(Section):
+    """Mode `rlm`: a model that answers by code over the files."""
+
+    turns: Count = Field(default=40, description="cells of one run")
+    cell_s: Seconds = Field(default=30.0, description="seconds of one cell, its sub-calls not counted")
+    output_chars: Count = Field(default=20_000, description="characters of a cell's output that are shown")
+    calls: Count = Field(default=500, description="calls of models for one question that names no budget")
+    depth: Annotated[int, Field(ge=0)] = Field(default=2, description="generations of child runs")
+    keep_jobs: Count = Field(default=500, description="jobs whose answers and trajectories are kept")
+
+
 class Doors(Section):
     """Who may ask how much at once, on the Unix socket."""
 
@@ -287,6 +309,8 @@ class Config(Section):
     corpus: Corpus = Field(default_factory=Corpus)
     memory: Memory = Field(default_factory=Memory)
     llm: Llm = Field(default_factory=Llm)
+    sandbox: Sandbox = Field(default_factory=Sandbox)
+    engine: Engine = Field(default_factory=Engine)
     doors: Doors = Field(default_factory=Doors)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -32,15 +32,15 @@ class Arguments(BaseModel):
 
 
 class Budget(BaseModel):
-    """Limits of one question.  Those on the model hold as they are while no model is asked."""
+    """Limits of one question, sub-calls and child runs included."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     seconds: Annotated[float, Field(gt=0)] | None = None
-    usd: Annotated[float, Field(ge=0, json_schema_extra=HIDDEN)] | None = None
-    tokens: Annotated[int, Field(ge=0, json_schema_extra=HIDDEN)] | None = None
-    calls: Annotated[int, Field(ge=0, json_schema_extra=HIDDEN)] | None = None
-    depth: Annotated[int, Field(ge=0, json_schema_extra=HIDDEN)] | None = None
+    usd: Annotated[float, Field(ge=0)] | None = None
+    tokens: Annotated[int, Field(ge=0)] | None = None
+    calls: Annotated[int, Field(ge=0)] | None = None
+    depth: Annotated[int, Field(ge=0)] | None = None
 
 
 class Asking(Arguments):
@@ -52,6 +52,10 @@ class Asking(Arguments):
     budget: Budget | None = None
     wait_s: WaitSeconds | None = None
     detach: Annotated[bool, Field(description="Return at once; the work goes on")] = False
+    form: Annotated[
+        dict[str, Any] | None,
+        Field(alias="schema", description="JSON schema of the answer; for mode rlm"),
+    ] = None
     max_chars: MaxChars | None = None
 
 
@@ -116,6 +120,16 @@ class Glob(Arguments):
     max_chars: MaxChars | None = None
 
 
+class JobOf(Arguments):
+    """rlm_job."""
+
+    action: Literal["list", "wait", "result", "cancel"]
+    job_id: Annotated[Text, Field(description="Of a question that became a job; not for list")] | None = None
+    wait_s: Annotated[float, Field(ge=0, le=50)] | None = None
+    cursor: Cursor | None = None
+    max_chars: MaxChars | None = None
+
+
 class StatusOf(Arguments):
     """rlm_status."""
 
@@ -164,6 +178,23 @@ class Forget(Arguments):
     project: Text | None = None
     undo: Annotated[bool, Field(description="Take back the last change of the key")] = False
     purge: Annotated[bool, Field(description="For good: every version, in every file")] = False
+
+
+class Export(Arguments):
+    """rlmd_memory_export."""
+
+    project: Text | None = None
+    after: Annotated[int, Field(ge=0)] = 0
+
+
+class Import(Arguments):
+    """rlmd_memory_import."""
+
+    lines: list[Text]
+
+
+class BackUp(Arguments):
+    """rlmd_memory_backup."""
 
 
 class Recall(Arguments):

@@ -36,6 +36,23 @@ CHANGED: Mapping[str, Any] = _object(
     version=_INTEGER,
     state={"enum": ["live", "superseded", "forgotten", "purged"]},
 )
+JOB: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "jobs": {
+            "type": "array",
+            "items": _object(job_id=_STRING, query=_STRING, state=_STRING, mode=_STRING, started_at=_STRING),
+        },
+        "job_id": _STRING,
+        "state": {"enum": ["running", "done", "failed", "cancelled"]},
+        "answer": {},
+        "partial": {"type": "boolean"},
+        "citations": _OBJECTS,
+        "usage": _OBJECT,
+        "next_cursor": {"type": ["string", "null"]},
+    },
+    "required": ["next_cursor"],
+}
 STATUS: Mapping[str, Any] = _object(
     version=_STRING,
     pid=_INTEGER,

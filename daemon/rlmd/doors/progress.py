@@ -12,7 +12,7 @@ from rlmd.values import Progress, Report, ignore_progress
 
 Notify = Callable[[float, float | None, str | None], Awaitable[None]]
 
-STAGES = ("walk", "read", "count", "index", "search")
+STAGES = ("walk", "read", "count", "index", "search", "turn")
 PAUSE_S = 0.2
 SILENCE_S = 5.0
 """Half of what the contract allows."""

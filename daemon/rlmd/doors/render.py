@@ -20,7 +20,7 @@ def analysis(found: Analysis, max_chars: int) -> str:
     """Write an answer with its passages, then what was read and skipped, in at most *max_chars*."""
     if found.state == "running":
         return cut(
-            f"The analysis {found.job_id} is running. Ask the same question again to get its answer.",
+            f"The analysis {found.job_id} is running. rlm_job wait gets its answer.",
             max_chars,
         )
     tail = "\n".join(_account(found))

@@ -9,6 +9,9 @@ from rlmd.answers import (
     ForgetRequest,
     GlobRequest,
     GrepRequest,
+    JobList,
+    JobRequest,
+    Json,
     Question,
     ReadRequest,
     RecallRequest,
@@ -20,6 +23,7 @@ from rlmd.look.grep import GrepResult
 from rlmd.look.read import ReadResult
 from rlmd.memory.ask import Recalled
 from rlmd.memory.entry import Changed, Stored
+from rlmd.memory.exchange import Exported, Imported
 from rlmd.values import Report, Session
 
 
@@ -32,6 +36,10 @@ class Services(Protocol):
 
     async def analyze(self, session: Session, question: Question, report: Report) -> Analysis:
         """Answer *question*, or hand back the job that goes on after `wait_s` or with `detach`."""
+        ...
+
+    async def jobs(self, request: JobRequest, report: Report) -> JobList | dict[str, Json]:
+        """List the analyses, or return the facts of one."""
         ...
 
     async def read(self, session: Session, request: ReadRequest) -> ReadResult:
@@ -56,6 +64,18 @@ class Services(Protocol):
 
     async def memory_forget(self, session: Session, request: ForgetRequest) -> Changed:
         """Forget, bring back or purge; returned means that it is so on disk."""
+        ...
+
+    async def memory_export(self, session: Session, project: str | None, after: int) -> Exported:
+        """Return versions of memories as lines of JSON, oldest first, some hundred KiB at a time."""
+        ...
+
+    async def memory_import(self, session: Session, lines: tuple[str, ...]) -> Imported:
+        """Take over versions of memories; returned means that they are on disk."""
+        ...
+
+    async def memory_back_up(self) -> str:
+        """Write a whole copy of the memory file and return where it is."""
         ...
 
     async def status(self, *, verbose: bool) -> Status:

@@ -13,6 +13,8 @@ from rlmd.answers import (
     ForgetRequest,
     GlobRequest,
     GrepRequest,
+    JobList,
+    JobRequest,
     Json,
     Question,
     ReadRequest,
@@ -102,6 +104,21 @@ async def query_text(call: Call, given: args.QueryText) -> Reply:
     return await _ask(call, question, given.max_chars)
 
 
+async def job(call: Call, given: args.JobOf) -> Reply:
+    """List the analyses, or have the answer of one."""
+    room = given.max_chars or call.max_chars
+    request = JobRequest(
+        action=given.action,
+        job_id=given.job_id or "",
+        wait_s=call.wait_s if given.wait_s is None else given.wait_s,
+        cursor=given.cursor,
+        page_chars=max(1, room // 2),
+    )
+    found = await call.services.jobs(request, call.report)
+    told = facts(found) if isinstance(found, JobList) else found
+    return _trimmed(told, room)
+
+
 async def status(call: Call, given: args.StatusOf) -> Reply:
     """Say how the daemon is."""
     return _structured(facts(await call.services.status(verbose=given.verbose)), call.max_chars)
@@ -132,6 +149,24 @@ async def memory_recall(call: Call, given: args.Recall) -> Reply:
         if render.fit(found, room) is not None or request.limit == 1:
             return _structured(found, room)
         request = replace(request, limit=max(1, request.limit // 2))
+
+
+async def memory_export(call: Call, given: args.Export) -> Reply:
+    """Export some lines."""
+    found = await call.services.memory_export(call.session, given.project, given.after)
+    return Reply(f"{len(found.lines)} versions", facts(found))
+
+
+async def memory_import(call: Call, given: args.Import) -> Reply:
+    """Import lines."""
+    found = await call.services.memory_import(call.session, tuple(given.lines))
+    return Reply(f"{found.imported} versions imported", facts(found))
+
+
+async def memory_back_up(call: Call, _given: args.BackUp) -> Reply:
+    """Back up."""
+    place = await call.services.memory_back_up()
+    return Reply(place, {"path": place})
 
 
 async def read(call: Call, given: args.Read) -> Reply:
@@ -183,6 +218,14 @@ TOOLS: tuple[Verb[Any], ...] = (
         query_text,
     ),
     Verb(
+        "rlm_job",
+        "Questions that became jobs: list them, wait for one, read its answer page by page, cancel it.",
+        args.JobOf,
+        job,
+        writes=True,
+        output=outputs.JOB,
+    ),
+    Verb(
         "rlm_status",
         "How the daemon is, what it holds, and what is wrong with it.",
         args.StatusOf,
@@ -224,9 +267,17 @@ TOOLS: tuple[Verb[Any], ...] = (
 )
 
 
+HOUSE: tuple[Verb[Any], ...] = (
+    Verb("rlmd_memory_export", "", args.Export, memory_export),
+    Verb("rlmd_memory_import", "", args.Import, memory_import, writes=True),
+    Verb("rlmd_memory_backup", "", args.BackUp, memory_back_up, writes=True),
+)
+"""What the command line asks for the person; no agent is told of it."""
+
+
 def tool_named(name: str) -> Verb[Any] | None:
     """Return the tool of that name, if there is one."""
-    return next((tool for tool in TOOLS if tool.name == name), None)
+    return next((tool for tool in (*TOOLS, *HOUSE) if tool.name == name), None)
 
 
 async def _ask(call: Call, question: Question, max_chars: int | None) -> Reply:
@@ -235,10 +286,16 @@ async def _ask(call: Call, question: Question, max_chars: int | None) -> Reply:
 
 
 def _asking(call: Call, given: args.Asking) -> dict[str, Any]:
+    budget = given.budget or args.Budget()
     return {
         "mode": given.mode,
         "kind": given.kind,
-        "budget_s": given.budget.seconds if given.budget else None,
+        "budget_s": budget.seconds,
+        "budget_usd": budget.usd,
+        "budget_tokens": budget.tokens,
+        "budget_calls": budget.calls,
+        "budget_depth": budget.depth,
+        "schema": None if given.form is None else render.dump(given.form),
         "wait_s": call.wait_s if given.wait_s is None else given.wait_s,
         "detach": given.detach,
     }
@@ -246,6 +303,17 @@ def _asking(call: Call, given: args.Asking) -> dict[str, Any]:
 
 def _without_empty(found: dict[str, Json]) -> dict[str, Json]:
     return {name: value for name, value in found.items() if value not in (None, [])}
+
+
+def _trimmed(found: dict[str, Json], room: int) -> Reply:
+    """Structure an analysis or a list; where it does not fit, its longest lists are halved until it does."""
+    shown = dict(found)
+    lists = {name: held for name, held in found.items() if isinstance(held, list)}
+    while len(render.dump(shown)) > room and any(lists.values()):
+        name = max(lists, key=lambda each: len(render.dump({"": lists[each]})))
+        shown[name] = lists[name] = lists[name][: len(lists[name]) // 2]
+    structured, text = render.fit(shown, room) or (shown, render.dump(shown))
+    return Reply(text, found, structured)
 
 
 def _structured(found: dict[str, Json], max_chars: int) -> Reply:

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 import outcome
 import trio
 
-from rlmd.answers import Analysis, Mode, Question
+from rlmd.answers import Analysis, Json, Question
 from rlmd.corpus.keeper import Answer, Collect, CollectFile, CollectText, Request
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.engine.account import evidence_analysis
-from rlmd.engine.direct import answer_direct
+from rlmd.engine.archive import Record
+from rlmd.engine.desk import Desk
+from rlmd.engine.direct import answer_direct, room_tokens
 from rlmd.engine.evidence import Evidence, gather
-from rlmd.engine.jobs import Job, Jobs
+from rlmd.engine.jobs import Job, Jobs, new_name
+from rlmd.engine.journal import Begin
 from rlmd.engine.model import Model
-from rlmd.errors import BadArgument, JobCancelled, NoLlm
+from rlmd.engine.research import Commission, Research
+from rlmd.engine.router import Chosen, Circumstances, Route, route
+from rlmd.errors import JobCancelled, NoLlm
 from rlmd.supervision import Mailbox
 from rlmd.values import Report
 
 Target = Collect | CollectFile | CollectText
-Chosen = Literal["evidence", "direct"]
 
 PASSAGES = 40
+NO_LLM = NoLlm(
+    "This mode needs a model, and none is configured.",
+    "Set llm.base_url and llm.model in config.toml (or RLMD_LLM__BASE_URL, RLMD_LLM__MODEL), "
+    'or a key with `rlmd auth set`; mode "evidence" needs none.',
+)
 INDEX_WAIT_S = 20.0
 """An answer waits so long for its index; then it stands on what is indexed, and says so."""
 
@@ -36,52 +44,92 @@ class Answering:
     keeper: Mailbox[Request, Answer]
     jobs: Jobs[Analysis]
     model: Model | None
+    research: Research | None = None
+    desk: Desk | None = None
 
-    async def analyze(self, target: Target, question: Question, project: str, report: Report) -> Analysis:
+    async def analyze(
+        self, target: Target, question: Question, project: str, report: Report, *, request: Json = None
+    ) -> Analysis:
         """Answer *question* over *target*, or hand back the job that goes on after `wait_s` or with `detach`.
 
         A job that was running before we asked may not have seen what was written since: then the
-        answer says that it is not fresh.
+        answer says that it is not fresh.  *request* is JSON that says how to begin it again.
         """
         asked_at = trio.current_time()
-        mode = self._choose(question.mode)
-        key = (target, question.query, question.kind, question.budget_s, mode, project)
-        job = self.jobs.start(key, partial(self._answer, target, question, mode, project))
+        if question.mode in {"direct", "rlm"} and self.model is None:
+            raise NO_LLM
+        begin = Begin(
+            id=new_name(), project=project, query=question.query, mode=question.mode, request=request
+        )
+        job = self._start(target, question, begin, None)
         job.detached = job.detached or question.detach
         if question.detach or not await self.jobs.wait(job, question.wait_s, report):
-            return Analysis(job_id=job.id, state="running", mode=mode)
+            return Analysis(job_id=job.id, state="running", mode=question.mode)
         return replace(_result(job), job_id=job.id, fresh=job.started_at >= asked_at)
 
-    def _choose(self, mode: Mode) -> Chosen:
-        match mode:
-            case "evidence":
-                return "evidence"
-            case "auto":
-                return "direct" if self.model else "evidence"
-            case "direct" if self.model:
-                return "direct"
-            case "rlm" if self.model:
-                raise BadArgument('mode "rlm" is not available yet', 'Use "direct" or "evidence".')
-            case _:
-                raise NoLlm(
-                    "This mode needs a model, and none is configured.",
-                    "Set llm.base_url and llm.model in config.toml (or RLMD_LLM__BASE_URL, RLMD_LLM__MODEL), "
-                    'or a key with `rlmd auth set`; mode "evidence" needs none.',
-                )
+    def resume(self, record: Record, target: Target, question: Question) -> None:
+        """Go on with a job that the daemon's death has cut off."""
+        begin = Begin(
+            id=record.job_id,
+            project=record.project,
+            query=record.query,
+            mode=record.mode,
+            request=record.request,
+        )
+        self._start(target, question, begin, record).detached = True
+
+    def _start(
+        self, target: Target, question: Question, begin: Begin, record: Record | None
+    ) -> Job[Analysis]:
+        async def work(report: Report) -> Analysis:
+            answer = partial(self._answer, target, question, begin, record, report)
+            if self.desk is None:
+                return await answer()
+            if record is not None or (self.research is not None and question.mode in {"auto", "rlm"}):
+                return await self.desk.see_through(begin, answer, is_new=record is None)
+            analysis = await answer()
+            await self.desk.keep_if_left(begin, analysis)
+            return analysis
+
+        key = (target, question, begin.project)
+        return self.jobs.start(key, work, name=begin.id, query=question.query, mode=question.mode)
+
+    async def _choose(self, question: Question, snapshot: Snapshot, window_tokens: int | None) -> Route:
+        if question.mode == "auto":
+            here = Circumstances(
+                has_model=self.model is not None,
+                has_sandbox=self.research is not None and await self.research.available(),
+                tokens=snapshot.tokens,
+                room_tokens=room_tokens(window_tokens),
+            )
+            return route(question.query, here)
+        return Route(question.mode, True, "")
 
     async def _answer(
-        self, target: Target, question: Question, mode: Chosen, project: str, report: Report
+        self, target: Target, question: Question, begin: Begin, record: Record | None, report: Report
     ) -> Analysis:
         began = trio.current_time()
         snapshot = await self._collect(target, report)
+        window = None
+        if self.model is not None and question.mode != "evidence":
+            window = (await self.model.settled()).window_tokens
+        chosen = await self._choose(question, snapshot, window)
+        if chosen.mode == "rlm" and self.research is not None:
+            context = _context(target)
+            work = Commission(job=begin.id, project=begin.project, question=question, context=context)
+            if record is not None and self.desk is not None:
+                entries = await self.desk.archive.entries(record.job_id)
+                work = replace(work, known=entries, used_s=record.wall_s)
+            answer = await self.research.answer(snapshot, work, report)
+            return replace(answer, note=f"{chosen.why} {answer.note}".strip())
         evidence = await self._gather(snapshot, question, began, report)
-        answer = None
-        if mode == "direct":
+        found = None
+        if chosen.mode == "direct":
             with trio.move_on_after(_left_s(question, began)):
-                answer = await self._ask_model(snapshot, evidence, question, project)
-        if answer is None:
-            answer = await self._evidence(snapshot, evidence, question, mode)
-        return replace(answer, usage=replace(answer.usage, wall_s=round(trio.current_time() - began, 3)))
+                found = await self._ask_model(snapshot, evidence, question, begin.project)
+        if found is None:
+            found = await self._evidence(snapshot, evidence, question, chosen.mode)
+        return replace(found, usage=replace(found.usage, wall_s=round(trio.current_time() - began, 3)))
 
     async def _ask_model(
         self, snapshot: Snapshot, evidence: Evidence, question: Question, project: str
@@ -139,6 +187,11 @@ class Answering:
         snapshot = await self.keeper.ask(request)
         assert isinstance(snapshot, Snapshot)
         return snapshot
+
+
+def _context(target: Target) -> str | None:
+    """Return the name of the one text that is asked about, if it is one."""
+    return None if isinstance(target, Collect) else target.name
 
 
 def _left_s(question: Question, began: float) -> float:

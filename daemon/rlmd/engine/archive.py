@@ -13,8 +13,7 @@ from typing import TypeVar, cast
 import apsw
 import trio
 
-from rlmd.answers import Json
-from rlmd.engine.journal import JobState
+from rlmd.answers import JobState, Json
 from rlmd.engine.ledger import Body, Entry, EntryKind
 from rlmd.store import open_reader
 

@@ -34,6 +34,8 @@ class Job(Generic[T]):
     done: trio.Event = field(default_factory=trio.Event)
     ended: outcome.Value[T] | outcome.Error | None = None
     detached: bool = False
+    query: str = ""
+    mode: str = ""
     followers: list[Report] = field(default_factory=list)
 
     def report(self, progress: Progress) -> None:
@@ -56,16 +58,29 @@ class Jobs(Generic[T]):
         """Jobs that have not ended."""
         return len(self._running)
 
-    def start(self, key: object, work: Work[T]) -> Job[T]:
-        """Return the running job of *key*, or start *work* as a new one; raise Busy at the bound."""
+    def start(
+        self, key: object, work: Work[T], *, name: str | None = None, query: str = "", mode: str = ""
+    ) -> Job[T]:
+        """Return the running job of *key*, or start *work* as a new one; raise Busy at the bound.
+
+        A new one is called *name*, which is `new_name`'s if it matters before it starts.
+        """
         if (job := self._running.get(key)) is not None:
             return job
         if len(self._running) >= self._most:
             raise Busy(f"{self._most} analyses are running", "Wait for one to end and ask again.")
-        job = Job[T](f"j-{secrets.token_hex(6)}", trio.current_time())
+        job = Job[T](name or new_name(), trio.current_time(), query=query, mode=mode)
         self._running[key] = job
         self._nursery.start_soon(self._run, key, job, work, name=job.id)
         return job
+
+    def find(self, name: str) -> Job[T] | None:
+        """Return the running job *name*."""
+        return next((job for job in self._running.values() if job.id == name), None)
+
+    def all(self) -> list[Job[T]]:
+        """Return the running jobs, latest first."""
+        return sorted(self._running.values(), key=lambda job: -job.started_at)
 
     async def wait(self, job: Job[T], wait_s: float, report: Report) -> bool:
         """Wait up to *wait_s* seconds; return whether the job has ended.
@@ -107,6 +122,11 @@ class Jobs(Generic[T]):
                 job.done.set()
                 took_s = round(trio.current_time() - job.started_at, 3)
                 log.info("job.ended", took_s=took_s, state=_state(job))
+
+
+def new_name() -> str:
+    """Return a name that no job has had."""
+    return f"j-{secrets.token_hex(6)}"
 
 
 def _state(job: Job[T]) -> str:

@@ -8,19 +8,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import apsw
 import trio
 
-from rlmd.answers import Json
+from rlmd.answers import JobState, Json
 from rlmd.engine.ledger import Entry
 from rlmd.store import Keeper, Schema
 from rlmd.supervision import Restart
 
 RESTART = Restart(limit=3)
 """How a journal is supervised: one that keeps crashing must end the process."""
-JobState = Literal["running", "done", "failed", "cancelled"]
 
 _CHECKPOINT_PAGES = 4_096
 _CLOSING_S = 10.0

@@ -40,6 +40,10 @@ class Model:
                 self._settled = await self._settle()
             return self._settled
 
+    async def ask(self, ask: Ask) -> Reply:
+        """Ask the endpoint through the caller."""
+        return await self._caller.ask(ask)
+
     def asker(self, endpoint: Endpoint, *, job: str, project: str) -> AskModel:
         """Return how *job* asks the root model of *endpoint*: before batches, cached inside *project*."""
 

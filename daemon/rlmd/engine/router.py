@@ -13,8 +13,9 @@ Kind = Literal["lookup", "count", "judge"]
 # sub-calls pay where every part has to be read and judged, and that short content is answered best
 # by one plain call.
 _COUNT = re.compile(
-    r"\b(how (many|often)|number of|count|most (common|frequent|often)|least (common|frequent)|average|median"
-    r"|total|sum of|longest|largest|smallest|per (file|day|hour|user|module)|distribution|histogram|top \d+)\b",
+    r"\b(how (many|often)|number of|count|most (common|frequent|often)|least (common|frequent)|average"
+    r"|median|total|sum of|longest|largest|smallest|per (file|day|hour|user|module)"
+    r"|distribution|histogram|top \d+)\b",
     re.IGNORECASE,
 )
 _JUDGE = re.compile(

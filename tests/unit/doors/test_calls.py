@@ -378,14 +378,42 @@ async def test_both_names_of_the_tags_to_recall_are_understood(home: Any):
     assert services.asked[0][1].tags == ("a", "b")
 
 
-def test_no_argument_is_listed_that_does_not_work_yet():
-    listed = {
-        name
-        for model in (arguments.Analyze, arguments.Remember, arguments.Recall)
-        for name in arguments_of(model)
-    }
+def test_what_may_be_spent_is_listed_whole():
+    assert arguments_of(arguments.Analyze) >= {"schema", "usd", "tokens", "calls", "seconds", "depth"}
 
-    assert not listed & {"schema", "usd", "calls", "depth"}
+
+async def test_the_budget_and_the_form_of_the_answer_reach_the_question(home: Any):
+    services = CannedServices()
+    budget = {"usd": 0.5, "tokens": 9_000, "calls": 7, "seconds": 4, "depth": 1}
+    given = {"query": "q", "paths": ["."], "budget": budget, "schema": {"type": "integer"}}
+    with trio.fail_after(10):
+        async with open_door(home.socket, services) as world:
+            client = await world.connect()
+            await client.send(call("rlm_analyze", given, request_id=2))
+            await client.receive()
+
+    question = services.asked[0][1]
+    assert (question.budget_usd, question.budget_tokens, question.budget_calls) == (0.5, 9_000, 7)
+    assert (question.budget_s, question.budget_depth, question.schema) == (4, 1, '{"type":"integer"}')
+
+
+async def test_a_job_that_is_too_long_for_the_text_keeps_its_answer_and_loses_passages(home: Any):
+    services = CannedServices(value="v" * 900, items=60)
+    with trio.fail_after(10):
+        async with open_door(home.socket, services) as world:
+            client = await world.connect()
+            await client.send(
+                call("rlm_job", {"action": "wait", "job_id": "j-1", "max_chars": 3_000}, request_id=2)
+            )
+            reply = await client.receive()
+
+    assert reply is not None
+    result = reply["result"]
+    assert len(result["content"][0]["text"]) <= 3_000
+    assert json.loads(result["content"][0]["text"]) == result["structuredContent"]
+    assert result["structuredContent"]["answer"] == "v" * 900
+    assert len(result["_meta"]["rlmd/result"]["evidence"]) == 60
+    assert services.asked[0][1].page_chars == 1_500
 
 
 def arguments_of(model: Any) -> set[str]:

@@ -45,6 +45,7 @@ async def test_each_handshake_version_is_answered_in_kind(home: Any, version: st
     assert [tool["name"] for tool in listed["result"]["tools"]] == [
         "rlm_analyze",
         "rlm_query_text",
+        "rlm_job",
         "rlm_status",
         "rlm_memory_store",
         "rlm_memory_recall",
@@ -87,6 +88,7 @@ async def test_the_tools_take_little_of_the_context_of_an_agent(home: Any):
             "openWorldHint",
         }
     assert {tool["name"] for tool in tools if "outputSchema" in tool} == {
+        "rlm_job",
         "rlm_status",
         "rlm_memory_store",
         "rlm_memory_recall",
