@@ -46,7 +46,7 @@ class Sandbox:
 async def open_sandbox(limits: Limits = SMALL, **settings: Any) -> AsyncIterator[Sandbox]:
     with ungrouped():
         async with open_supervisor(grace=1) as supervisor:
-            pool = sandbox_pool(limits, **settings)
+            pool = sandbox_pool(limits, **{"warm": 0, **settings})
             yield Sandbox(await supervisor.start_concurrent("sandbox_pool", pool))
 
 
