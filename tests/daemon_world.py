@@ -25,6 +25,8 @@ from typing import Any, Self, cast
 from door_world import HANDSHAKE, Frame, call
 
 PATIENCE_S = 30.0
+ANSWER_S = 70.0
+"""Longer than the longest wait that a call may ask for."""
 PACKAGE = Path(__file__).parents[1] / "daemon"
 
 
@@ -129,7 +131,7 @@ class Client:
 
     def __init__(self, path: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.settimeout(PATIENCE_S)
+        self.socket.settimeout(ANSWER_S)
         self.socket.connect(path)
         self.others: list[Frame] = []
         self._buffer = b""

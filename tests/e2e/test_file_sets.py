@@ -30,7 +30,7 @@ LITERALS = [
 REGEXES = [
     *(r"^def \w+", r"^\s*class [A-Z]\w*\(", r"raise \w+Error", r"\bself\._\w+\b", r"[0-9]{4,}$", r"^$"),
     *(r"^import (os|sys)$", r"(?i)lock", r"\.(read|write)lines?\(", r"[^\x00-\x7f]", r"#.*\bXXX\b"),
-    *(r"def __(enter|exit)__", r"^\s+return\s*$", r"0[xX][0-9a-fA-F]+", r"\w+@\w+\.\w+", r"\"\"\"[A-Z]"),
+    *(r"def __(enter|exit)__", r"^\s+return\s*$", r"0[xX][0-9a-fA-F]+", r"\w+@\w+\.\w+", r'"""[A-Z]'),
     *(r"^.{120,}$", r"except \w+ as (e|exc|err):", r"\bis\s+not\s+None\b", r"(a|b|c)*d{2,3}\s"),
 ]
 
