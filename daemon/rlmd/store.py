@@ -150,6 +150,16 @@ def integrity(path: str) -> tuple[str, ...]:
     return tuple(line for line in found if line != "ok") + tuple(orphans)
 
 
+def copy_database(path: str, target: str) -> None:
+    """Write a whole and synced copy of *path*, as of now, to *target*; others may write meanwhile."""
+    db = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        db.set_busy_timeout(_WRITER_PATIENCE_MS)
+        _back_up(db, target)
+    finally:
+        db.close(True)
+
+
 def used_bytes(db: apsw.Connection) -> int:
     """Return the size of what the file holds, free pages left out, as the open transaction sees it."""
     pages = cast("int", _pragma(db, "page_count")) - cast("int", _pragma(db, "freelist_count"))
@@ -223,10 +233,6 @@ class Keeper:
                 self.wal_pages = 0
                 return True
         return False
-
-    def back_up(self, target: str) -> None:
-        """Write a whole and synced copy of the file to *target*, as of now.  Raises apsw.Error."""
-        _back_up(self._connection(), target)
 
     def close(self) -> None:
         """Empty the write-ahead log, where the disk still lets us, and close."""

@@ -93,7 +93,7 @@ def _add_ask(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def _add_memory(commands: argparse._SubParsersAction[Parser]) -> None:
     memory = commands.add_parser("memory", help="store and recall findings")
-    verbs = memory.add_subparsers(dest="verb", metavar="store|recall", required=True)
+    verbs = memory.add_subparsers(dest="verb", metavar="VERB", required=True)
     store = verbs.add_parser("store", help="remember a value under a key")
     store.add_argument("key")
     store.add_argument("value", help="the text to remember, or - to read it from stdin")
@@ -102,6 +102,10 @@ def _add_memory(commands: argparse._SubParsersAction[Parser]) -> None:
     store.add_argument("--kind")
     store.add_argument("--expect-version", type=int, metavar="N", help="0 = must not exist yet")
     store.add_argument("--ttl", type=float, dest="ttl_s", metavar="SECONDS")
+    store.add_argument("--supersedes", metavar="KEY", help="a key that is wrong now")
+    store.add_argument(
+        "--evidence", action="append", default=[], metavar="PATH:START-END", help="code that it speaks of"
+    )
     recall = verbs.add_parser("recall", help="print what is remembered")
     recall.add_argument("query", nargs="?", help="words to look for")
     recall.add_argument("--key")
@@ -112,8 +116,31 @@ def _add_memory(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     recall.add_argument("--project", help='"*" = all')
     recall.add_argument("--limit", type=int, default=10)
-    for verb in (store, recall):
+    for verb in (store, recall, *_add_memory_care(verbs)):
         verb.add_argument("--json", action="store_true", help="print the facts as JSON")
+
+
+def _add_memory_care(verbs: argparse._SubParsersAction[Parser]) -> list[Parser]:
+    changes = {
+        "history": "print every version of a key",
+        "forget": "stop recalling a key; undo brings it back",
+        "undo": "take back the last change of a key",
+        "purge": "remove a key for good, from every file and backup",
+        "confirm": "say that a memory still holds, and take its evidence anew",
+    }
+    added = [verbs.add_parser(name, help=text) for name, text in changes.items()]
+    for verb in added:
+        verb.add_argument("key")
+    brief = verbs.add_parser("brief", help="print what to know before starting here")
+    brief.add_argument("--tokens", type=int, default=1_000, metavar="N", help="its length (default 1000)")
+    export = verbs.add_parser("export", help="print every version as a line of JSON")
+    export.add_argument("--markdown", action="store_true", help="what stands, for people to read")
+    for verb in (*added, brief, export):
+        verb.add_argument("--project", help='default: this repository; "user" = you')
+    backup = verbs.add_parser("backup", help="write a whole copy of the memory file")
+    take_over = verbs.add_parser("import", help="take over the lines of an export")
+    take_over.add_argument("file", nargs="?", default="-", help="default: stdin")
+    return [*added, brief, export, backup, take_over]
 
 
 def _add_house(commands: argparse._SubParsersAction[Parser]) -> None:

@@ -10,11 +10,12 @@ import apsw
 
 from rlmd.errors import BadArgument, NotFound, TooLarge, VersionConflict
 from rlmd.memory.entry import Changed, Forget, Purge, Store, Stored, Undo, fresh, require_storable
+from rlmd.memory.exchange import Import, Imported, take_over
 from rlmd.memory.rows import FORGOTTEN, LIVE, SUPERSEDED, Rows, Standing, Version, now, read_anchors
 from rlmd.store import used_bytes
 
-Change = Store | Forget | Undo | Purge
-Done = Stored | Changed
+Change = Store | Forget | Undo | Purge | Import
+Done = Stored | Changed | Imported
 
 _LIKE_NAMES = 3
 _NAMES_COMPARED = 2_000
@@ -41,6 +42,9 @@ class Batch:
                 return self.undo(request)
             case Purge():
                 return self.purge(request)
+            case Import():
+                self._require_room(sum(map(len, request.lines)))
+                return take_over(self._db, request, max_value_bytes=self._max_value_bytes)
 
     def store(self, request: Store) -> Stored:
         """Write a new version."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
+from datetime import UTC, datetime
 from typing import cast
 
 import apsw
 
+from rlmd.errors import Busy
 from rlmd.memory.batch import forget_deleted_words
 from rlmd.memory.rows import Rows, now
+from rlmd.store import copy_database
 
 _RECEIPTS_KEPT_NS = 7 * 86_400 * 10**9
 _ROWS_AT_ONCE = 500
@@ -36,6 +39,24 @@ def copies_of(path: str) -> list[str]:
     return sorted(
         [*glob.glob(f"{glob.escape(path)}.v*.bak"), *glob.glob(f"{glob.escape(home)}/{BACKUPS}/*.db")]
     )
+
+
+def back_up(path: str) -> str:
+    """Write a whole, private and synced copy into `backups` beside *path*; return where it is.
+
+    It is as of one moment, and writes go on meanwhile.  Raises Busy where the disk refuses.
+    """
+    home = os.path.join(os.path.dirname(path), BACKUPS)
+    stamp = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    target = os.path.join(home, f"memory-{stamp}.db")
+    try:
+        os.makedirs(home, mode=0o700, exist_ok=True)
+        copy_database(path, target)
+    except (OSError, apsw.Error) as exc:
+        raise Busy(
+            f"The backup could not be written: {exc}.", "Free or mend the disk and try again."
+        ) from exc
+    return target
 
 
 def purge_in_copy(copy: str, project: str, key: str) -> bool:

@@ -15,7 +15,9 @@ import trio
 
 from rlmd.errors import NotFound
 from rlmd.memory.ask import Page, Recall, Recalled, require_askable
+from rlmd.memory.care import back_up
 from rlmd.memory.evidence import Resolve, judge
+from rlmd.memory.exchange import Exported, export
 from rlmd.memory.query import VOCABULARY
 from rlmd.memory.search import Reader
 from rlmd.store import integrity, open_reader, used_bytes
@@ -70,6 +72,14 @@ class Recaller:
         """Return what the file says alone, its anchors as they were taken."""
         require_askable(request)
         return await self._run(partial(Reader.recall, request=request))
+
+    async def export(self, project: str, after: int) -> Exported:
+        """Return lines of JSON, one a version, written after number *after*; see `exchange`."""
+        return await self._run(lambda reader: export(reader.db, project, after))
+
+    async def back_up(self) -> str:
+        """Write a whole copy beside the file, under a name that says when, and return where."""
+        return await trio.to_thread.run_sync(back_up, self._path, limiter=self._looking)
 
     async def holdings(self) -> Holdings:
         """Count what is remembered."""
