@@ -40,7 +40,6 @@ from rlmd.memory.ask import Page, Recall, Recalled
 from rlmd.memory.batch import Change, Done
 from rlmd.memory.entry import EVERY_PROJECT, Changed, Forget, Purge, Stored, Undo
 from rlmd.memory.exchange import Exported, Import, Imported
-from rlmd.memory.exchange import Exported, Import, Imported
 from rlmd.memory.recall import Recaller
 from rlmd.memory.scope import place_for
 from rlmd.roots import Roots
@@ -151,22 +150,6 @@ class Pipeline:
         changed = await self.writer.ask(change(request.key, place.project))
         assert isinstance(changed, Changed)
         return changed
-
-    async def memory_export(self, session: Session, project: str | None, after: int) -> Exported:
-        """Return versions of memories as lines of JSON, oldest first, some hundred KiB at a time."""
-        if project != EVERY_PROJECT:
-            project = (await self._sight(project, session)).place.project
-        return await self.recaller.export(project, after)
-
-    async def memory_import(self, _session: Session, lines: tuple[str, ...]) -> Imported:
-        """Take over versions of memories; returned means that they are on disk."""
-        imported = await self.writer.ask(Import(lines))
-        assert isinstance(imported, Imported)
-        return imported
-
-    async def memory_back_up(self) -> str:
-        """Write a whole copy of the memory file and return where it is."""
-        return await self.recaller.back_up()
 
     async def memory_export(self, session: Session, project: str | None, after: int) -> Exported:
         """Return versions of memories as lines of JSON, oldest first, some hundred KiB at a time."""

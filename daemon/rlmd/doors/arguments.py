@@ -197,23 +197,6 @@ class BackUp(Arguments):
     """rlmd_memory_backup."""
 
 
-class Export(Arguments):
-    """rlmd_memory_export."""
-
-    project: Text | None = None
-    after: Annotated[int, Field(ge=0)] = 0
-
-
-class Import(Arguments):
-    """rlmd_memory_import."""
-
-    lines: list[Text]
-
-
-class BackUp(Arguments):
-    """rlmd_memory_backup."""
-
-
 class Recall(Arguments):
     """rlm_memory_recall."""
 

@@ -24,7 +24,6 @@ from rlmd.look.read import ReadResult
 from rlmd.memory.ask import Recalled
 from rlmd.memory.entry import Changed, Stored
 from rlmd.memory.exchange import Exported, Imported
-from rlmd.memory.exchange import Exported, Imported
 from rlmd.values import Report, Session
 
 
@@ -65,18 +64,6 @@ class Services(Protocol):
 
     async def memory_forget(self, session: Session, request: ForgetRequest) -> Changed:
         """Forget, bring back or purge; returned means that it is so on disk."""
-        ...
-
-    async def memory_export(self, session: Session, project: str | None, after: int) -> Exported:
-        """Return versions of memories as lines of JSON, oldest first, some hundred KiB at a time."""
-        ...
-
-    async def memory_import(self, session: Session, lines: tuple[str, ...]) -> Imported:
-        """Take over versions of memories; returned means that they are on disk."""
-        ...
-
-    async def memory_back_up(self) -> str:
-        """Write a whole copy of the memory file and return where it is."""
         ...
 
     async def memory_export(self, session: Session, project: str | None, after: int) -> Exported:

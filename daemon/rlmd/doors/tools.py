@@ -169,24 +169,6 @@ async def memory_back_up(call: Call, _given: args.BackUp) -> Reply:
     return Reply(place, {"path": place})
 
 
-async def memory_export(call: Call, given: args.Export) -> Reply:
-    """Export some lines."""
-    found = await call.services.memory_export(call.session, given.project, given.after)
-    return Reply(f"{len(found.lines)} versions", facts(found))
-
-
-async def memory_import(call: Call, given: args.Import) -> Reply:
-    """Import lines."""
-    found = await call.services.memory_import(call.session, tuple(given.lines))
-    return Reply(f"{found.imported} versions imported", facts(found))
-
-
-async def memory_back_up(call: Call, _given: args.BackUp) -> Reply:
-    """Back up."""
-    place = await call.services.memory_back_up()
-    return Reply(place, {"path": place})
-
-
 async def read(call: Call, given: args.Read) -> Reply:
     """Read lines."""
     room = given.max_chars or call.max_chars
@@ -283,14 +265,6 @@ TOOLS: tuple[Verb[Any], ...] = (
     ),
     Verb("rlm_glob", "Files whose path matches a glob, in the tree as it is now.", args.Glob, glob),
 )
-
-
-HOUSE: tuple[Verb[Any], ...] = (
-    Verb("rlmd_memory_export", "", args.Export, memory_export),
-    Verb("rlmd_memory_import", "", args.Import, memory_import, writes=True),
-    Verb("rlmd_memory_backup", "", args.BackUp, memory_back_up, writes=True),
-)
-"""What the command line asks for the person; no agent is told of it."""
 
 
 HOUSE: tuple[Verb[Any], ...] = (
