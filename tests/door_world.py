@@ -33,6 +33,7 @@ from rlmd.answers import (
 )
 from rlmd.doors import listener
 from rlmd.doors.mcp_server import McpDoor
+from rlmd.errors import NotFound
 from rlmd.look.glob import GlobResult
 from rlmd.look.grep import FoundLine, GrepResult
 from rlmd.look.read import ReadResult
@@ -110,6 +111,11 @@ class CannedServices:
             turn=3,
         )
         return JobList((job,) * self.items, None)
+
+    async def trajectory(self, job_id: str, *, as_lines: bool) -> str:
+        if job_id != "j-1":
+            raise NotFound(f"There is no record of {job_id!r}.")
+        return "{}\n" if as_lines else "run 0\n"
 
     async def read(self, session: Session, request: ReadRequest) -> ReadResult:
         await self._meet_fate(session, request, _nobody)

@@ -93,6 +93,10 @@ class Pipeline:
             return await self.desk.list(request.cursor)
         return await self.desk.serve(request, report)
 
+    async def trajectory(self, job_id: str, *, as_lines: bool) -> str:
+        """Write out what a job did, as a tree or as lines of JSON."""
+        return await self.desk.trajectory(job_id, as_lines=as_lines)
+
     async def _target(self, session: Session, question: Question) -> Target:
         """Say what has to be collected: one text, one file, or what lies below one root."""
         if question.text is not None:

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 PROTOCOL_VERSION = "2026-07-28"
 CHUNK_BYTES = 65_536
@@ -59,6 +59,16 @@ class Client:
 
     def call(self, tool: str, arguments: Mapping[str, Any], on_progress: OnProgress | None = None) -> Result:
         """Call *tool* and wait for its result; raise CallFailed, ProtocolError or Disconnected."""
+        return _result(self._ask("tools/call", {"name": tool, "arguments": dict(arguments)}, on_progress))
+
+    def read(self, uri: str) -> str:
+        """Return the text at *uri*; raise as `call` does."""
+        contents = self._ask("resources/read", {"uri": uri})["contents"]
+        return "".join(part["text"] for part in contents)
+
+    def _ask(
+        self, method: str, given: Mapping[str, Any], on_progress: OnProgress | None = None
+    ) -> Mapping[str, Any]:
         request_id = next(self._ids)
         meta: dict[str, Any] = {
             "io.modelcontextprotocol/protocolVersion": PROTOCOL_VERSION,
@@ -67,14 +77,14 @@ class Client:
         }
         if on_progress is not None:
             meta["progressToken"] = request_id
-        params = {"name": tool, "arguments": dict(arguments), "_meta": meta}
-        self._send({"jsonrpc": "2.0", "id": request_id, "method": "tools/call", "params": params})
+        params = {**given, "_meta": meta}
+        self._send({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
         for message in self._messages():
             match message:
                 case {"method": "notifications/progress", "params": dict() as told} if on_progress:
                     on_progress(told["progress"], told.get("total"), told.get("message", ""))
                 case {"id": answered, "result": result} if answered == request_id:
-                    return _result(result)
+                    return cast("Mapping[str, Any]", result)
                 case {"id": answered, "error": {"message": reason}} if answered in {request_id, None}:
                     raise ProtocolError(str(reason))
         raise Disconnected("the daemon closed the connection before it had answered")

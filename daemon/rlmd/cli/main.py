@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_daemon(commands)
     _add_ask(commands)
+    _add_jobs(commands)
     _add_memory(commands)
     _add_house(commands)
     return parser
@@ -89,6 +90,20 @@ def _add_ask(commands: argparse._SubParsersAction[Parser]) -> None:
     ask.add_argument("--include", action="append", default=[], metavar="GLOB", help="only files that match")
     ask.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="no files that match")
     ask.add_argument("--json", action="store_true", help="print the facts as JSON")
+
+
+def _add_jobs(commands: argparse._SubParsersAction[Parser]) -> None:
+    jobs = commands.add_parser("jobs", help="list, show, wait for or cancel questions that became jobs")
+    verbs = jobs.add_subparsers(dest="verb", metavar="list|show|wait|cancel")
+    verbs.add_parser("list", help="list them, latest first")
+    verbs.add_parser("show", help="print what a job did, with tokens, money and seconds")
+    verbs.add_parser("wait", help="wait for a job and print its answer")
+    verbs.add_parser("cancel", help="end a job")
+    jobs.set_defaults(json=False)
+    for name, verb in verbs.choices.items():
+        if name != "list":
+            verb.add_argument("job", metavar="ID")
+        verb.add_argument("--json", action="store_true", help="print the facts as JSON")
 
 
 def _add_memory(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -170,7 +185,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", action="append", default=[], dest="overrides", metavar="SECTION.KEY=VALUE")
 
 
-def _run(args: argparse.Namespace) -> int:  # noqa: PLR0911  # one return for each command
+def _run(args: argparse.Namespace) -> int:  # noqa: C901, PLR0911  # one return for each command
     """Import the command's module, and nothing else's."""
     # ruff: noqa: PLC0415
     match args.command:
@@ -187,6 +202,10 @@ def _run(args: argparse.Namespace) -> int:  # noqa: PLR0911  # one return for ea
             from rlmd.cli.ask import ask
 
             return ask(args)
+        case "jobs":
+            from rlmd.cli.jobs import jobs
+
+            return jobs(args)
         case "memory":
             from rlmd.cli.memory import memory
 

@@ -24,8 +24,12 @@ from mcp_types import (
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
+    ListResourcesResult,
+    ListResourceTemplatesResult,
     ListToolsResult,
     PaginatedRequestParams,
+    ReadResourceRequestParams,
+    ReadResourceResult,
     TextContent,
 )
 
@@ -34,6 +38,7 @@ from rlmd.doors.errors import Failure, explain
 from rlmd.doors.listener import Peer
 from rlmd.doors.messages import Hello
 from rlmd.doors.progress import notifying
+from rlmd.doors.resources import TEMPLATES, list_resources, read_resource
 from rlmd.doors.services import Services
 from rlmd.doors.tools import TOOLS, Call, Reply, Verb, tool_named
 from rlmd.doors.wire import Wire
@@ -102,6 +107,9 @@ class McpDoor:
             instructions=INSTRUCTIONS,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
+            on_list_resources=self._list_resources,
+            on_list_resource_templates=self._list_templates,
+            on_read_resource=self._read_resource,
         )
         self._server.middleware.clear()  # tracing nobody reads costs 5 % of a call
         self._options = self._server.create_initialization_options()
@@ -133,6 +141,21 @@ class McpDoor:
 
     async def _list_tools(self, _context: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=self._tools)
+
+    async def _list_resources(
+        self, _context: Context, params: PaginatedRequestParams | None
+    ) -> ListResourcesResult:
+        return await list_resources(self._services, params.cursor if params else None)
+
+    async def _list_templates(
+        self, _context: Context, _params: PaginatedRequestParams | None
+    ) -> ListResourceTemplatesResult:
+        return TEMPLATES
+
+    async def _read_resource(
+        self, _context: Context, params: ReadResourceRequestParams
+    ) -> ReadResourceResult:
+        return await read_resource(self._services, str(params.uri))
 
     async def _call_tool(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
         tool = tool_named(params.name)

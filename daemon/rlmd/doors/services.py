@@ -42,6 +42,10 @@ class Services(Protocol):
         """List the analyses, or return the facts of one."""
         ...
 
+    async def trajectory(self, job_id: str, *, as_lines: bool) -> str:
+        """Write out what a job did."""
+        ...
+
     async def read(self, session: Session, request: ReadRequest) -> ReadResult:
         """Read lines of one file as it is now."""
         ...

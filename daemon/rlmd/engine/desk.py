@@ -13,6 +13,7 @@ from rlmd.answers import Analysis, JobFacts, JobList, JobRequest, JobState, Json
 from rlmd.engine.archive import Archive, Record
 from rlmd.engine.jobs import Job, Jobs
 from rlmd.engine.journal import Begin, End, Note
+from rlmd.engine.trajectory import lines_of_json, tree
 from rlmd.engine.typed import as_text
 from rlmd.errors import BadArgument, Busy, NotFound
 from rlmd.supervision import ActorError
@@ -95,6 +96,17 @@ class Desk:
             job.detached = True
             await self.jobs.wait(job, request.wait_s, report)
         return _paged(await self._facts(request.job_id, job), request)
+
+    async def trajectory(self, job_id: str, *, as_lines: bool) -> str:
+        """Write out what a job did; raises NotFound for one whose doings are not kept."""
+        record = await self.archive.find(job_id)
+        if record is None:
+            raise NotFound(f"There is no record of {job_id!r}.", 'See {"action": "list"}.')
+        entries = await self.archive.entries(job_id)
+        if as_lines:
+            return "".join(f"{line}\n" for line in lines_of_json(entries))
+        title = f"{job_id} {record.state}, mode {record.mode}: {record.query}"
+        return f"{title}\n{tree(entries) if entries else 'It asked no model.'}\n"
 
     async def _facts(self, name: str, job: Job[Analysis] | None) -> dict[str, Json]:
         record = await self.archive.find(name)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from door_world import CannedServices, RawClient, call, open_door
+from door_world import MODERN_META, CannedServices, RawClient, call, open_door
 from rlmd.doors import arguments, progress
 from rlmd.doors.progress import Course
 from rlmd.doors.schemas import schema_of
@@ -419,3 +419,21 @@ async def test_a_job_that_is_too_long_for_the_text_keeps_its_answer_and_loses_pa
 def arguments_of(model: Any) -> set[str]:
     schema = schema_of(model)["properties"]
     return set(schema) | set(schema.get("budget", {}).get("properties", {}))
+
+
+async def test_what_a_job_did_can_be_read_by_its_address(home: Any):
+    with trio.fail_after(10):
+        async with open_door(home.socket, CannedServices()) as world:
+            client = await world.connect()
+            answers = []
+            for number, uri in enumerate(
+                ["rlmd://jobs/j-1", "rlmd://jobs/j-1.jsonl", "rlmd://jobs/x", "a:b"]
+            ):
+                await client.send(
+                    {"jsonrpc": "2.0", "id": number, "method": "resources/read"}
+                    | {"params": {"uri": uri, "_meta": MODERN_META}}
+                )
+                answers.append(await client.receive())
+
+    assert [each["result"]["contents"][0]["text"] for each in answers[:2]] == ["run 0\n", "{}\n"]
+    assert [each["error"]["code"] for each in answers[2:]] == [-32602, -32602]
