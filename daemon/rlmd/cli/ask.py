@@ -44,7 +44,7 @@ def ask(args: argparse.Namespace) -> int:
                 if found["state"] != "running":
                     break
         print(json.dumps(found, ensure_ascii=False) if args.json else as_text(found))
-        return 0 if found["citations"] or found["evidence"] or found["answer"] else exits.FOUND_NOTHING
+        return 0 if found["citations"] or found["answer"] is not None else exits.FOUND_NOTHING
 
     return talk(body, starting=True, typed=typed)
 
@@ -68,9 +68,8 @@ def as_text(found: Mapping[str, Any]) -> str:
     blocks = [found["note"]] if found["note"] else []
     if (answer := found["answer"]) is not None:
         blocks.append(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, indent=2))
-    passages = found["citations"] or found["evidence"]
-    blocks += [_quote(passage) for passage in passages]
-    if not passages and answer is None:
+    blocks += [_quote(passage) for passage in found["citations"]]
+    if not found["citations"] and answer is None:
         blocks.append("Nothing found.")
     if (corpus := found["corpus"]) is not None:
         read, skipped = found["coverage"], found["skipped"]

@@ -25,12 +25,11 @@ def analysis(found: Analysis, max_chars: int) -> str:
         )
     tail = "\n".join(_account(found))
     head = [part for part in (found.note, _answer(found.answer)) if part]
-    passages = found.citations or found.evidence
-    if not passages and found.answer is None:
+    if not found.citations and found.answer is None:
         head.append('Nothing found. Try other words, kind "any", or rlm_grep for an exact string.')
     room = max_chars - len(tail) - 2
     answer = cut("\n\n".join(head), max(room, 0))
-    body = _passages(passages, room - len(answer) - 2)
+    body = _passages([*found.citations, *_uncited(found)], room - len(answer) - 2)
     return cut("\n\n".join(part for part in (answer, body, tail) if part), max_chars)
 
 
@@ -59,6 +58,17 @@ def cut(text: str, max_chars: int) -> str:
         return text
     mark = f"… [{len(text) - max_chars:,} more characters; raise max_chars]"
     return f"{text[: max_chars - len(mark)]}{mark}" if len(mark) < max_chars else text[:max_chars]
+
+
+def _uncited(found: Analysis) -> list[Citation]:
+    """Return the evidence that no citation is taken from and that some word of the question reaches."""
+    cited = {(cited.path, line) for cited in found.citations for line in (cited.start_line, cited.end_line)}
+    return [
+        each
+        for each in found.evidence
+        if each.score > 0
+        and not any(path == each.path and each.start_line <= line <= each.end_line for path, line in cited)
+    ]
 
 
 def _answer(answer: Json) -> str:

@@ -18,7 +18,8 @@ def evidence_analysis(snapshot: Snapshot, evidence: Evidence, note: str) -> Anal
     """Return the answer that *evidence* alone gives; the job's id and cost are its caller's to add.
 
     `citations` are the most telling lines of the best passages, what a reader of SHOWN_CHARS
-    characters is shown; `evidence` are the passages whole, all of them.  Blocks for a few ms.
+    characters is shown; `evidence` are the passages whole, all of them.  A passage that no word of
+    the question reaches is cited nowhere: without any other, nothing was found.  Blocks for a few ms.
     """
     citations = tuple(_narrowed(evidence, SHOWN_CHARS))
     partial = bool(evidence.unindexed)
@@ -72,7 +73,8 @@ def skipped_facts(snapshot: Snapshot) -> SkippedFacts:
 
 def _narrowed(evidence: Evidence, room: int) -> list[Citation]:
     narrowed = []
-    for shown in show(evidence.citations, evidence.terms, room):
+    reached = [citation for citation in evidence.citations if citation.score > 0]
+    for shown in show(reached, evidence.terms, room):
         whole = shown.citation
         first = shown.first_line - whole.start_line
         quote = "\n".join(whole.quote.split("\n")[first : first + len(shown.lines)])

@@ -125,3 +125,13 @@ async def test_a_call_that_waits_no_longer_leaves_its_job_running_and_joins_it_l
 
     assert first.state == "running"
     assert (second.state, second.job_id, second.fresh) == ("done", first.job_id, False)
+
+
+async def test_what_no_word_of_the_question_reaches_is_evidence_but_cited_nowhere(tmp_path):
+    async with open_answering(tmp_path) as (_, answering, target):
+        answer = await answering.analyze(
+            target, Question(query="zzqqxx unrelated"), "project", ignore_progress
+        )
+
+    assert (answer.answer, answer.citations) == (None, ())
+    assert [each.score for each in answer.evidence] == [0]
