@@ -23,6 +23,7 @@ from rlmd.supervision import Actor, Handler
 log = structlog.get_logger(__name__)
 
 ENDED_REMEMBERED = 256
+REFILL_PAUSE_S = 0.02
 
 
 def sandbox_pool(
@@ -101,7 +102,7 @@ class _Pool:
             log.warning("sandbox.unavailable", reason=refused.message)
         else:
             interpreter.process.kill("it was a proof")
-            self._refill()
+            self._nursery.start_soon(self._refill)
         finally:
             self._contents.give_back(shared)
 
@@ -123,7 +124,8 @@ class _Pool:
                     raise
             if request.close:
                 self._end(session, "it was closed")
-        self._refill()
+        if len(self._warm) < self._most_warm:
+            self._nursery.start_soon(self._refill)
         return replace(result, session=session.id)
 
     async def _run(self, session: _Session, request: Exec) -> ExecResult:
@@ -230,7 +232,9 @@ class _Pool:
         while self._warm:
             yield self._warm.popleft()
 
-    def _refill(self) -> None:
+    async def _refill(self) -> None:
+        """Start what is missing, once the answer that took the last one is out."""
+        await trio.sleep(REFILL_PAUSE_S)
         while len(self._warm) < self._most_warm:
             self._warm.append(self._spawn())
 
