@@ -1,7 +1,16 @@
 #!/bin/sh
 # The main job on real input, in directories of its own: ask, remember, restart, recall, status.
-# `make demo` runs this with the virtual environment's commands on PATH.
+# `make demo` runs this with the virtual environment's commands on PATH; `make demo MODEL=scripted`
+# answers by a model that replays docs/demo-script.jsonl.
 set -eu
+
+if [ "${MODEL:-}" = scripted ]; then
+    RLMD_LLM__SCRIPT=$(cd "$(dirname "$0")" && pwd)/demo-script.jsonl
+    export RLMD_LLM__SCRIPT
+else
+    # Without a model, whatever this shell knows of one.
+    unset OPENAI_API_KEY OPENROUTER_API_KEY ANTHROPIC_API_KEY GEMINI_API_KEY
+fi
 
 place=$(mktemp -d)
 export RLMD_SOCKET="$place/mcp.sock" RLMD_STATE_DIR="$place/state" RLMD_CACHE_DIR="$place/cache"
