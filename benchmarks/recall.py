@@ -66,20 +66,11 @@ def docstrings() -> Set:
 
 def locomo(place: Path) -> Set:
     """Return every turn of LoCoMo's conversations, and its questions that name their evidence."""
-    archive = place / "locomo10.zip"
-    if archive.exists():
-        with zipfile.ZipFile(archive) as opened:
-            name = next(
-                name for name in opened.namelist() if name.endswith(".json") and "__MACOSX" not in name
-            )
-            conversations = json.loads(opened.read(name))
-    else:
-        conversations = json.loads((place / "locomo10.json").read_text())
     stores: list[Store] = []
     questions: list[Question] = []
-    for number, sample in enumerate(conversations):
+    for number, sample in enumerate(_conversations(place)):
         project = f"conversation{number}"
-        said = dict(_turns(sample["conversation"]))
+        said = dict(_turns(sample.get("conversation", sample)))
         for key, (session, text) in said.items():
             stores.append(Store(key=key, value=text, project=project, session=f"{project}.{session}"))
         for asked in sample["qa"]:
@@ -87,6 +78,17 @@ def locomo(place: Path) -> Set:
             if keys:
                 questions.append(Question(project, asked["question"], keys))
     return stores, questions
+
+
+def _conversations(place: Path) -> list[dict[str, Any]]:
+    """Read either form it is published in: one list, or a file for each conversation."""
+    archive = place / "locomo10.zip"
+    if not archive.exists():
+        listed: list[dict[str, Any]] = json.loads((place / "locomo10.json").read_text())
+        return listed
+    with zipfile.ZipFile(archive) as opened:
+        names = sorted(name for name in opened.namelist() if name.endswith(".json") and "__MAC" not in name)
+        return [json.loads(opened.read(name)) for name in names]
 
 
 def _turns(conversation: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:

@@ -1,5 +1,6 @@
 """Memory against a plain dict: whatever is stored, refused, crashed and reopened in between."""
 
+import json
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
@@ -10,14 +11,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from rlmd.errors import BadArgument, VersionConflict
+from rlmd.errors import BadArgument, NotFound, VersionConflict
 from rlmd.memory.ask import Recall
-from rlmd.memory.entry import Store
+from rlmd.memory.batch import Batch
+from rlmd.memory.entry import Forget, Purge, Store, Undo
 from rlmd.memory.query import VOCABULARY
 from rlmd.memory.schema import SCHEMA
 from rlmd.memory.search import Reader
-from rlmd.memory.batch import Batch
-from rlmd.store import Keeper, integrity, open_reader
+from rlmd.store import Keeper, Schema, integrity, open_reader, open_writer
 
 WORDS = ("lock", "zebra", "cache", "daemon", "río", "日本")
 TAGS = ("x", "y", "z")
@@ -36,6 +37,7 @@ stores = st.builds(
     kind=st.sampled_from(("finding", "decision")),
     expect_version=st.none() | st.integers(0, 3),
     request_id=st.none() | st.sampled_from(("r1", "r2", "r3")),
+    supersedes=st.none() | keys,
 )
 bad_stores = st.sampled_from(
     [
@@ -44,45 +46,116 @@ bad_stores = st.sampled_from(
         Store(key="a", value="\udfff", project="q"),
     ]
 )
-batches = st.lists(stores | bad_stores, min_size=1, max_size=6)
+changes = st.one_of(*(st.builds(verb, keys, projects) for verb in (Forget, Undo, Purge)))
+batches = st.lists(stores | stores | bad_stores | changes, min_size=1, max_size=6)
 
 
 @dataclass(frozen=True)
-class Fact:
-    """What the model knows of one key."""
+class Said:
+    """What one version of a key says."""
 
-    version: int
-    value: str
-    tags: tuple[str, ...]
-    kind: str
+    state: str
+    value: str = ""
+    tags: tuple[str, ...] = ()
+    kind: str = "finding"
+    supersedes: str | None = None
+    superseded_by: str | None = None
 
 
 class Model:
-    """A dict, and the rules of the writer in their plainest form."""
+    """A list of versions for each key, and the rules of the writer in their plainest form."""
 
     def __init__(self):
-        self.facts = {}
+        self.versions = {}
         self.receipts = {}
-        self.history = {}
+
+    def live(self):
+        """Return what stands, by project and key."""
+        return {
+            place: (len(said), said[-1]) for place, said in self.versions.items() if said[-1].state == "live"
+        }
+
+    def apply(self, request):
+        """Return the outcome that the writer should have: a version, or an error's type."""
+        match request:
+            case Store():
+                return self.store(request)
+            case Forget():
+                return self.forget(request)
+            case Undo():
+                return self.undo(request)
+            case _:
+                return self.purge(request)
 
     def store(self, request):
-        """Return the outcome that the writer should have for *request*: a version, or an error's type."""
-        if not request.key or request.value in {"\0", "\udfff"}:
+        if not request.key or request.value in {"\0", "\udfff"} or request.supersedes == request.key:
             return BadArgument
         place = request.project, request.key
         receipt = request.project, request.request_id
         if request.request_id and receipt in self.receipts:
             key, version = self.receipts[receipt]
             return version if key == request.key else BadArgument
-        standing = self.facts[place].version if place in self.facts else 0
+        said = self.versions.get(place, [])
+        standing = len(said) if said and said[-1].state == "live" else 0
         if request.expect_version not in {None, standing}:
             return VersionConflict
-        if standing:
-            self.history[*place, standing] = self.facts[place].value
-        self.facts[place] = Fact(standing + 1, request.value, request.tags, request.kind)
+        other = request.supersedes and self.versions.get((request.project, request.supersedes))
+        if request.supersedes and not (other and other[-1].state != "forgotten"):
+            return NotFound
+        self.versions[place] = said
+        said.append(Said("live", request.value, request.tags, request.kind, supersedes=request.supersedes))
+        self.displace(request.project, request.supersedes, request.key)
         if request.request_id:
-            self.receipts[receipt] = request.key, standing + 1
-        return standing + 1
+            self.receipts[receipt] = request.key, len(said)
+        return len(said)
+
+    def displace(self, project, key, by):
+        said = self.versions.get((project, key))
+        if said and said[-1].state != "forgotten":
+            said.append(replace(said[-1], state="superseded", superseded_by=by))
+
+    def forget(self, request):
+        said = self.versions.get((request.project, request.key))
+        if not said or said[-1].state == "forgotten":
+            return NotFound
+        said.append(Said("forgotten"))
+        return len(said)
+
+    def undo(self, request):
+        said = self.versions.get((request.project, request.key))
+        if not said:
+            return NotFound
+        last = said[-1]
+        before = said[-2] if len(said) > 1 else Said("forgotten")
+        said.append(before)
+        version = len(said)
+        if before.supersedes != last.supersedes:
+            displaced = self.versions.get((request.project, last.supersedes))
+            if displaced and (displaced[-1].state, displaced[-1].superseded_by) == (
+                "superseded",
+                request.key,
+            ):
+                displaced.append(replace(displaced[-1], state="live", superseded_by=None))
+            self.displace(request.project, before.supersedes, request.key)
+        return version
+
+    def purge(self, request):
+        if self.versions.pop((request.project, request.key), None) is None:
+            return NotFound
+        purged = {"supersedes": None}, {"superseded_by": None}
+        for (project, _), said in self.versions.items():
+            for at, each in enumerate(said):
+                if project == request.project:
+                    for gone in purged:
+                        (name,) = gone
+                        each = replace(each, **gone) if getattr(each, name) == request.key else each  # noqa: PLW2901
+                    said[at] = each
+        self.receipts = {
+            (project, id_): answer
+            for (project, id_), answer in self.receipts.items()
+            if (project, answer[0]) != (request.project, request.key)
+        }
+        return 0
 
 
 class MemoryMachine(RuleBasedStateMachine):
@@ -119,10 +192,10 @@ class MemoryMachine(RuleBasedStateMachine):
 
     @rule(batch=batches)
     def store(self, batch):
-        outcomes = self.keeper.commit(batch, lambda db: begin(db).store)
+        outcomes = self.keeper.commit(batch, lambda db: begin(db).apply)
 
         told = [type(outcome) if isinstance(outcome, Exception) else outcome.version for outcome in outcomes]
-        assert told == [self.model.store(request) for request in batch]
+        assert told == [self.model.apply(request) for request in batch]
 
     @rule(batch=batches, after=st.integers(0, 5))
     def crash_inside_a_batch(self, batch, after):
@@ -131,7 +204,7 @@ class MemoryMachine(RuleBasedStateMachine):
         remains = self.home / f"memory{self.lives}.db"
 
         def begin_and_crash(db):
-            write, left = begin(db).store, [after]
+            write, left = begin(db).apply, [after]
 
             def store(request):
                 if left[0] == 0:
@@ -148,7 +221,7 @@ class MemoryMachine(RuleBasedStateMachine):
             self.start(remains)
         else:
             for request in batch:
-                self.model.store(request)
+                self.model.apply(request)
 
     @rule()
     def reopen(self):
@@ -166,7 +239,7 @@ class MemoryMachine(RuleBasedStateMachine):
         hold = any if match == "any" else all
         assert sorted(item.key for item in items) == sorted(
             key
-            for (of, key), fact in self.model.facts.items()
+            for (of, key), (_, fact) in self.model.live().items()
             if of == project
             and (not tags or hold(tag in fact.tags for tag in tags))
             and not set(fact.tags) & set(not_tags)
@@ -177,7 +250,7 @@ class MemoryMachine(RuleBasedStateMachine):
         items = self.all_of(project=project, prefix=prefix)
 
         assert [item.key for item in items] == sorted(
-            key for of, key in self.model.facts if of == project and key.startswith(prefix)
+            key for of, key in self.model.live() if of == project and key.startswith(prefix)
         )
 
     @rule(
@@ -189,29 +262,56 @@ class MemoryMachine(RuleBasedStateMachine):
 
         assert sorted((item.project, item.key) for item in items) == sorted(
             place
-            for place, fact in self.model.facts.items()
+            for place, (_, fact) in self.model.live().items()
             if kind in {None, fact.kind} and set(words) & set(fact.value.split())
         )
+
+    @rule()
+    def migrate_from_the_first_schema(self):
+        """Go on with what the first version of this program would have had of what stands."""
+        self.lives += 1
+        self.stop()
+        old = self.home / f"memory{self.lives}.db"
+        first = Schema(SCHEMA.application_id, SCHEMA.migrations[:1])
+        db = open_writer(str(old), first)
+        kept = {}
+        for number, ((project, key), (_, fact)) in enumerate(sorted(self.model.live().items()), start=1):
+            db.execute("INSERT OR IGNORE INTO project(name, created_ns) VALUES (?, 1)", (project,))
+            of = db.execute("SELECT id FROM project WHERE name = ?", (project,)).get
+            row = ((of << 40) + number, of, key, fact.value, "", fact.kind, json.dumps(fact.tags), number)
+            db.execute(
+                "INSERT INTO memory(id, project_id, key, value, words, kind, tags, rev, seq, created_ns, "
+                "updated_ns) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, 1, 1)",
+                row,
+            )
+            kept[project, key] = [Said("live", fact.value, fact.tags, fact.kind)]
+        db.execute("UPDATE counter SET seq = ?", (len(kept),))
+        db.close()
+        self.model = Model()
+        self.model.versions = kept
+        self.start(old)
 
     @invariant()
     def everything_acknowledged_is_there(self):
         if not hasattr(self, "reader"):
             return
         items = self.all_of(project="*")
-        assert {
-            (item.project, item.key): Fact(item.version, item.value, item.tags, self.kind_of(item))
-            for item in items
-        } == self.model.facts
-        assert len(items) == len(self.model.facts)
+        assert {(item.project, item.key): (item.version, item.value, item.tags) for item in items} == {
+            place: (version, said.value, said.tags) for place, (version, said) in self.model.live().items()
+        }
         assert integrity(str(self.path)) == ()
-        assert self.reader.db.execute("SELECT count(*) FROM memory_rev").get == len(self.model.history)
 
-    def kind_of(self, item):
-        of = {"name": item.project, "key": item.key}
-        return self.reader.db.execute(
-            "SELECT kind FROM memory JOIN project p ON p.id = project_id WHERE p.name = :name AND key = :key",
-            of,
-        ).get
+    @invariant()
+    def every_version_is_kept_in_order(self):
+        if not hasattr(self, "reader"):
+            return
+        for (project, key), said in self.model.versions.items():
+            items = self.all_of(project=project, key=key, history=True)
+            told = [(item.version, item.state, item.value, item.superseded_by) for item in reversed(items)]
+            assert told == [
+                (number, each.state, each.value, each.superseded_by)
+                for number, each in enumerate(said, start=1)
+            ]
 
 
 MemoryMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)

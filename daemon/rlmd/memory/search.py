@@ -17,7 +17,7 @@ from rlmd.memory.schema import SEQ_BITS
 
 NEIGHBOUR = 0.5
 """The share of a memory's score that goes to those stored just before and after it in its session."""
-_CANDIDATES = 20
+_CANDIDATES = 60
 _SHORT_TAG = 2_000
 _HOLD = {"any": " OR ", "all": " AND "}
 
@@ -118,7 +118,7 @@ class Reader:
         scores = {cast("int", id_): cast("float", score) for id_, _, score in rows}
         if not scores or most > _CANDIDATES:
             return [_Found(*cast("tuple[int, int, float]", row)) for row in rows]
-        beside = [(id_, near) for id_ in scores for near in self._beside(id_)]
+        beside = self._beside(list(scores))
         asked = params | {"ids": json.dumps([near for _, near in beside]), "shown": json.dumps(place.shown)}
         wanted = {row[0] for row in self.db.execute(_AMONG.format(where=where), asked)}
         smoothed = dict(scores)
@@ -128,12 +128,11 @@ class Reader:
         best = sorted(smoothed, key=lambda id_: (-smoothed[id_], -id_))[:most]
         return [_Found(id_, 0, smoothed[id_]) for id_ in best]
 
-    def _beside(self, id_: int) -> list[int]:
-        """Return what was stored just before and just after a memory in its session and project."""
-        found = (self.db.execute(sql, {"id": id_}).get for sql in (_BEFORE, _AFTER))
-        return [
-            cast("int", near) for near in found if near and cast("int", near) >> SEQ_BITS == id_ >> SEQ_BITS
-        ]
+    def _beside(self, ids: list[int]) -> list[tuple[int, int]]:
+        """Return each memory with those stored just before and after it in its session and project."""
+        rows = self.db.execute(_BESIDE, {"ids": json.dumps(ids)}).fetchall()
+        pairs = ((id_, near) for id_, *found in cast("list[tuple[int, int, int]]", rows) for near in found)
+        return [(id_, near) for id_, near in pairs if near and near >> SEQ_BITS == id_ >> SEQ_BITS]
 
     def _newest(
         self, request: Recall, projects: list[int], where: str, params: Params, place: Place
@@ -286,12 +285,10 @@ WHERE memory_fts MATCH :match AND memory_fts.rowid BETWEEN :low AND :high AND m.
 ORDER BY m.seq DESC LIMIT :most
 """
 
-_BEFORE = """
-SELECT max(b.id) FROM memory c JOIN memory b ON b.session = c.session AND b.id < c.id WHERE c.id = :id
-"""
-
-_AFTER = """
-SELECT min(a.id) FROM memory c JOIN memory a ON a.session = c.session AND a.id > c.id WHERE c.id = :id
+_BESIDE = """
+SELECT c.id, (SELECT max(b.id) FROM memory b WHERE b.session = c.session AND b.id < c.id),
+       (SELECT min(a.id) FROM memory a WHERE a.session = c.session AND a.id > c.id)
+FROM json_each(:ids) j CROSS JOIN memory c ON c.id = j.value WHERE c.session IS NOT NULL
 """
 
 _AMONG = """
