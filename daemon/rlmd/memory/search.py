@@ -15,9 +15,9 @@ from rlmd.memory.query import Planner
 from rlmd.memory.rows import read_anchors
 from rlmd.memory.schema import SEQ_BITS
 
-NEIGHBOUR = 0.5
+NEIGHBOUR = 0.3
 """The share of a memory's score that goes to those stored just before and after it in its session."""
-_CANDIDATES = 60
+_CANDIDATES = 100
 _SHORT_TAG = 2_000
 _HOLD = {"any": " OR ", "all": " AND "}
 
@@ -111,7 +111,7 @@ class Reader:
         return found
 
     def _ranked(self, match: str, where: str, params: Params, place: Place) -> list[_Found]:
-        """Rank by the words a memory holds and, by half, by those its neighbours in its session hold."""
+        """Rank by the words a memory holds and, in part, by those its neighbours in its session hold."""
         most = cast("int", params["most"])
         asked = params | {"match": match, "shown": json.dumps(place.shown), "most": max(most, _CANDIDATES)}
         rows = self.db.execute(_BY_RANK.format(where=where), asked).fetchall()
