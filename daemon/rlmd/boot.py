@@ -24,6 +24,7 @@ from rlmd.doors.listener import Peer
 from rlmd.doors.mcp_server import McpDoor
 from rlmd.engine.answering import Answering
 from rlmd.engine.archive import Archive, open_archive
+from rlmd.engine.cells import Cells
 from rlmd.engine.desk import Desk
 from rlmd.engine.jobs import Jobs
 from rlmd.engine.journal import RESTART as JOURNAL_RESTART
@@ -104,7 +105,7 @@ class Daemon:
         )
         requests.start_soon(health.check_memory)
         requests.start_soon(_wind_up, jobs, self.life.draining, self.config.daemon.grace_s)
-        desk = Desk(jobs, self.archive, self.journal.ask, self.life.draining)
+        desk = Desk(jobs, self.archive, self.journal.ask, self.life.draining, resumed=trio.Event())
         pipeline = Pipeline(
             roots=Roots(self.config.roots.allow, self.config.roots.deny),
             rules=self._rules(),
@@ -112,6 +113,7 @@ class Daemon:
             recaller=self.recaller,
             answering=Answering(self.keeper, jobs, self.model, self._research(), desk),
             desk=desk,
+            cells=Cells(self._execute, self.keeper),
             health=health,
             looking=trio.CapacityLimiter(LOOKING_THREADS),
         )

@@ -28,6 +28,8 @@ from rlmd.answers import (
 )
 from rlmd.corpus.keeper import Collect, CollectFile, CollectText
 from rlmd.engine.answering import Answering, Target
+from rlmd.engine.archive import Record
+from rlmd.engine.cells import Cells, ExecRequest
 from rlmd.engine.desk import Desk
 from rlmd.errors import BadArgument, RequestError
 from rlmd.health import Health
@@ -43,6 +45,7 @@ from rlmd.memory.exchange import Exported, Import, Imported
 from rlmd.memory.recall import Recaller
 from rlmd.memory.scope import place_for
 from rlmd.roots import Roots
+from rlmd.sandbox.requests import ExecResult
 from rlmd.supervision import Mailbox
 from rlmd.values import Report, Session, WalkRules
 
@@ -61,6 +64,7 @@ class Pipeline:
     recaller: Recaller
     answering: Answering
     desk: Desk
+    cells: Cells
     health: Health
     looking: trio.CapacityLimiter
 
@@ -78,14 +82,20 @@ class Pipeline:
 
     async def resume(self) -> None:
         """Go on with the jobs that the last daemon could not end; one that cannot go on has failed."""
-        for record in await self.desk.archive.running():
-            try:
-                session, question = _asked(record.request)
-                target = await self._target(session, question)
-                self.answering.resume(record, target, question)
-            except (RequestError, TypeError, KeyError) as failed:
-                log.warning("job.not_resumed", job_id=record.job_id, reason=str(failed))
-                await self.desk.give_up(record, str(failed))
+        try:
+            for record in await self.desk.archive.running():
+                await self._resume(record)
+        finally:
+            self.desk.resumed.set()
+
+    async def _resume(self, record: Record) -> None:
+        try:
+            session, question = _asked(record.request)
+            target = await self._target(session, question)
+            self.answering.resume(record, target, question)
+        except (RequestError, TypeError, KeyError) as failed:
+            log.warning("job.not_resumed", job_id=record.job_id, reason=str(failed))
+            await self.desk.give_up(record, str(failed))
 
     async def jobs(self, request: JobRequest, report: Report) -> JobList | dict[str, Json]:
         """List the analyses, or wait for one, cancel it, or look at what it came to."""
@@ -110,6 +120,14 @@ class Pipeline:
         for chosen in (*question.include, *(f"!{excluded}" for excluded in question.exclude)):
             rules = narrowed(rules, chosen, root)
         return Collect(root, () if targets == [root] else tuple(sorted(set(targets))), rules)
+
+    async def execute(self, session: Session, request: ExecRequest) -> ExecResult:
+        """Run a cell in the sandbox, over what a new session is given."""
+        target = None
+        if request.paths or request.text is not None or request.path is not None:
+            asked = Question(query="", paths=request.paths, text=request.text, path=request.path)
+            target = await self._target(session, asked)
+        return await self.cells.run(request, target)
 
     async def read(self, session: Session, request: ReadRequest) -> ReadResult:
         """Read lines of one file as it is now."""

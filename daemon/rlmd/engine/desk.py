@@ -28,12 +28,17 @@ _CANCELLING_S = 5.0
 
 @dataclass(frozen=True, eq=False)
 class Desk:
-    """Keeps the journal of the jobs; `draining` says that those cancelled now are to go on later."""
+    """Keeps the journal of the jobs.
+
+    `draining` says that those cancelled now are to go on later, `resumed` that those of the last
+    daemon do.
+    """
 
     jobs: Jobs[Analysis]
     archive: Archive
     journal: Callable[[Note], Awaitable[None]]
     draining: trio.Event
+    resumed: trio.Event
 
     async def see_through(
         self, begin: Begin, work: Callable[[], Awaitable[Analysis]], *, is_new: bool
@@ -87,6 +92,7 @@ class Desk:
         """
         if not request.job_id:
             raise BadArgument("`job_id` is missing", 'Take one from {"action": "list"}.')
+        await self.resumed.wait()
         job = self.jobs.find(request.job_id)
         if job is not None and request.action == "cancel":
             job.scope.cancel()
