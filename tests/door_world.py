@@ -33,12 +33,14 @@ from rlmd.answers import (
 )
 from rlmd.doors import listener
 from rlmd.doors.mcp_server import McpDoor
+from rlmd.engine.cells import ExecRequest
 from rlmd.errors import NotFound
 from rlmd.look.glob import GlobResult
 from rlmd.look.grep import FoundLine, GrepResult
 from rlmd.look.read import ReadResult
 from rlmd.memory.ask import Item, Recalled
 from rlmd.memory.entry import Changed, Stored
+from rlmd.sandbox.requests import ExecResult
 from rlmd.values import Citation, Progress, Report, Session, SkipTally
 
 MODERN_META = {
@@ -116,6 +118,10 @@ class CannedServices:
         if job_id != "j-1":
             raise NotFound(f"There is no record of {job_id!r}.")
         return "{}\n" if as_lines else "run 0\n"
+
+    async def execute(self, session: Session, request: ExecRequest) -> ExecResult:
+        await self._meet_fate(session, request, _nobody)
+        return ExecResult(session=request.session or "s-1", stdout="out\n" * self.lines)
 
     async def read(self, session: Session, request: ReadRequest) -> ReadResult:
         await self._meet_fate(session, request, _nobody)

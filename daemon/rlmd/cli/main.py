@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_daemon(commands)
     _add_ask(commands)
+    _add_exec(commands)
     _add_jobs(commands)
     _add_memory(commands)
     _add_house(commands)
@@ -90,6 +91,15 @@ def _add_ask(commands: argparse._SubParsersAction[Parser]) -> None:
     ask.add_argument("--include", action="append", default=[], metavar="GLOB", help="only files that match")
     ask.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="no files that match")
     ask.add_argument("--json", action="store_true", help="print the facts as JSON")
+
+
+def _add_exec(commands: argparse._SubParsersAction[Parser]) -> None:
+    run = commands.add_parser("exec", help="run Python from stdin in the sandbox, over a corpus")
+    run.add_argument("paths", nargs="*", metavar="PATH", help="what the code sees as `files`")
+    run.add_argument("--session", metavar="S", help="go on in this session")
+    run.add_argument("--keep", action="store_true", help="leave a new session open and name it on stderr")
+    run.add_argument("--timeout", type=float, default=30.0, dest="timeout_s", metavar="SECONDS")
+    run.add_argument("--json", action="store_true", help="print the facts as JSON")
 
 
 def _add_jobs(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -202,6 +212,10 @@ def _run(args: argparse.Namespace) -> int:  # noqa: C901, PLR0911  # one return 
             from rlmd.cli.ask import ask
 
             return ask(args)
+        case "exec":
+            from rlmd.cli.execute import execute
+
+            return execute(args)
         case "jobs":
             from rlmd.cli.jobs import jobs
 

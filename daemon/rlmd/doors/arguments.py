@@ -82,6 +82,26 @@ class QueryText(Asking):
         return self
 
 
+class Run(Arguments):
+    """rlm_exec."""
+
+    code: Annotated[str, Field(description="One cell of Python; state lasts from cell to cell")]
+    session: Annotated[Text, Field(description="Of the cell before; without it a new one starts")] | None = (
+        None
+    )
+    paths: Annotated[list[Text], Field(max_length=100, description="Seen as `files`")] = []
+    text: Annotated[Text, Field(description="Seen as `context`; or give path")] | None = None
+    path: Annotated[Text, Field(description="A file of any size, seen as `context`")] | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 30
+    close: Annotated[bool, Field(description="End the session after this cell")] = False
+
+    @model_validator(mode="after")
+    def _at_most_one_source(self) -> Run:
+        if sum(map(bool, (self.paths, self.text, self.path))) > 1:
+            raise PydanticCustomError("one_source", "give at most one of paths, text and path")
+        return self
+
+
 class Read(Arguments):
     """rlm_read."""
 

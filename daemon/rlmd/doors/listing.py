@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from itertools import accumulate, groupby
 
@@ -10,6 +11,7 @@ from rlmd.doors.render import cut
 from rlmd.look.glob import GlobResult
 from rlmd.look.grep import FoundLine, GrepResult
 from rlmd.look.read import ReadResult
+from rlmd.sandbox.requests import ExecResult
 
 FOOTER_CHARS = 400
 """Room kept for the last lines: counts, and a cursor, which holds a path."""
@@ -109,6 +111,30 @@ def _numbered(found: list[FoundLine]) -> Iterator[str]:
             yield "--"
         yield written[number]
         previous = number
+
+
+def cell(found: ExecResult, max_chars: int) -> str:
+    """Write what a cell came to: its output, head and tail, then how it ended and what it defined."""
+    ends = [f"session {found.session}, {found.wall_s:.2f} s"]
+    if found.killed is not None:
+        ends.append(f"killed: {found.killed}; the variables are lost")
+    if found.error is not None:
+        ends.append(found.error.rstrip())
+    if found.submitted:
+        ends.append(f"answer: {json.dumps(found.answer, ensure_ascii=False)}")
+    if found.variables:
+        ends.append("variables: " + ", ".join(f"{v.name}: {v.type}[{v.size}]" for v in found.variables))
+    tail = middle_cut("\n".join(ends), max_chars // 2)
+    return "\n".join(part for part in (middle_cut(found.stdout, max_chars - len(tail) - 1), tail) if part)
+
+
+def middle_cut(text: str, max_chars: int) -> str:
+    """Return *text*, or its head and tail with how much is missing between, in at most *max_chars*."""
+    if len(text) <= max_chars:
+        return text
+    mark = f"\n… [{len(text) - max_chars:,} of {len(text):,} characters left out] …\n"
+    half = max(max_chars - len(mark), 0) // 2
+    return f"{text[:half]}{mark}{text[len(text) - half :]}"[:max_chars]
 
 
 def _beyond(total: int) -> str:

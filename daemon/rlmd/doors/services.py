@@ -18,12 +18,14 @@ from rlmd.answers import (
     Status,
     StoreRequest,
 )
+from rlmd.engine.cells import ExecRequest
 from rlmd.look.glob import GlobResult
 from rlmd.look.grep import GrepResult
 from rlmd.look.read import ReadResult
 from rlmd.memory.ask import Recalled
 from rlmd.memory.entry import Changed, Stored
 from rlmd.memory.exchange import Exported, Imported
+from rlmd.sandbox.requests import ExecResult
 from rlmd.values import Report, Session
 
 
@@ -44,6 +46,10 @@ class Services(Protocol):
 
     async def trajectory(self, job_id: str, *, as_lines: bool) -> str:
         """Write out what a job did."""
+        ...
+
+    async def execute(self, session: Session, request: ExecRequest) -> ExecResult:
+        """Run a cell in the sandbox."""
         ...
 
     async def read(self, session: Session, request: ReadRequest) -> ReadResult:

@@ -26,6 +26,7 @@ from rlmd.doors import arguments as args
 from rlmd.doors import listing, outputs, render
 from rlmd.doors.schemas import parse, schema_of
 from rlmd.doors.services import Services
+from rlmd.engine.cells import ExecRequest
 from rlmd.values import Report, Session
 
 A = TypeVar("A", bound=args.Arguments)
@@ -64,6 +65,7 @@ class Verb(Generic[A]):
     run: Callable[[Call, A], Awaitable[Reply]]
     writes: bool = False
     destroys: bool = False
+    stateful: bool = False
     output: Mapping[str, Any] | None = None
 
     def describe(self) -> Tool:
@@ -76,7 +78,7 @@ class Verb(Generic[A]):
             annotations=ToolAnnotations(
                 read_only_hint=not self.writes,
                 destructive_hint=self.destroys,
-                idempotent_hint=not self.writes,
+                idempotent_hint=not (self.writes or self.stateful),
                 open_world_hint=False,
             ),
         )
@@ -169,6 +171,14 @@ async def memory_back_up(call: Call, _given: args.BackUp) -> Reply:
     return Reply(place, {"path": place})
 
 
+async def execute(call: Call, given: args.Run) -> Reply:
+    """Run a cell."""
+    request = ExecRequest(**(given.model_dump() | {"paths": tuple(given.paths)}))
+    found = await call.services.execute(call.session, request)
+    told = {name: value for name, value in facts(found).items() if name not in {"submitted", "citations"}}
+    return Reply(listing.cell(found, call.max_chars), told)
+
+
 async def read(call: Call, given: args.Read) -> Reply:
     """Read lines."""
     room = given.max_chars or call.max_chars
@@ -216,6 +226,14 @@ TOOLS: tuple[Verb[Any], ...] = (
         "The same over one text of any size: a log, a transcript, a document.",
         args.QueryText,
         query_text,
+    ),
+    Verb(
+        "rlm_exec",
+        "Run Python in a confined session over a corpus of any size: `files` maps paths to texts, `context` "
+        "is the one text; grep, search, read, cite are there; no files, no network. Print what you want.",
+        args.Run,
+        execute,
+        stateful=True,
     ),
     Verb(
         "rlm_job",

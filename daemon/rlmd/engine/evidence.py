@@ -14,9 +14,11 @@ from rlmd.corpus.snapshot import Entry, Snapshot
 from rlmd.corpus.words import Terms
 from rlmd.engine.citations import cite
 from rlmd.engine.windows import LINE_CHARS, best_run, clip
+from rlmd.sandbox.services import Excerpt
 from rlmd.supervision import Mailbox
-from rlmd.values import Citation, Kind, Progress, Report
+from rlmd.values import Citation, Kind, Progress, Report, ignore_progress
 
+_SEARCHED_WIDER = 10
 LEAST_CHARS, SHARE = 500, 0.25
 """Each passage is shown in a quarter of what is left of the room, and never in less than this."""
 
@@ -61,6 +63,25 @@ async def gather(
     citations = await trio.to_thread.run_sync(_quote, snapshot, ranked, abandon_on_cancel=True)
     report(Progress("search", len(citations), len(citations)))
     return Evidence(citations, ranked.terms, ranked.unindexed)
+
+
+async def excerpts(
+    keeper: Mailbox[Request, Answer],
+    snapshot: Snapshot,
+    query: str,
+    kind: Kind,
+    k: int,
+    paths: Sequence[str],
+) -> list[Excerpt]:
+    """Return the *k* best passages of *snapshot* with their text, below *paths* only where there are any."""
+    limit = k * _SEARCHED_WIDER if paths else k
+    found = await gather(keeper, snapshot, query, kind, ignore_progress, limit=limit)
+    held = [
+        each
+        for each in found.citations
+        if not paths or any(each.path == p or each.path.startswith(f"{p.rstrip('/')}/") for p in paths)
+    ]
+    return [Excerpt(e.path, e.start_line, e.end_line, e.quote, e.score) for e in held[:k]]
 
 
 def _quote(snapshot: Snapshot, ranked: Ranked) -> list[Citation]:

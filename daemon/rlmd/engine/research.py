@@ -15,7 +15,7 @@ from rlmd.corpus.keeper import Answer, CollectText, Request
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.engine.account import corpus_facts, coverage, skipped_facts
 from rlmd.engine.budget import Budget, Limits, aside_for_closing
-from rlmd.engine.evidence import gather
+from rlmd.engine.evidence import excerpts
 from rlmd.engine.journal import Note, Write
 from rlmd.engine.ledger import Entry, Ledger
 from rlmd.engine.model import Model
@@ -28,11 +28,10 @@ from rlmd.llm.prices import load_prices
 from rlmd.llm.providers import Endpoint
 from rlmd.sandbox.services import Excerpt
 from rlmd.supervision import Mailbox
-from rlmd.values import Progress, Report, ignore_progress
+from rlmd.values import Progress, Report
 
 UNKNOWN_WINDOW_TOKENS = 32_768
 _MILLION = 1_000_000
-_SEARCHED_WIDER = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +119,7 @@ class Research:
 
     def _means(self, spender: Spender, question: Question, report: Report) -> Means:
         async def search(snapshot: Snapshot, query: str, k: int, paths: Sequence[str]) -> list[Excerpt]:
-            limit = k * _SEARCHED_WIDER if paths else k
-            found = await gather(self.keeper, snapshot, query, question.kind, ignore_progress, limit=limit)
-            held = [
-                each
-                for each in found.citations
-                if not paths
-                or any(each.path == p or each.path.startswith(f"{p.rstrip('/')}/") for p in paths)
-            ]
-            return [Excerpt(e.path, e.start_line, e.end_line, e.quote, e.score) for e in held[:k]]
+            return await excerpts(self.keeper, snapshot, query, question.kind, k, paths)
 
         async def take_text(text: str) -> Snapshot:
             snapshot = await self.keeper.ask(CollectText(text))

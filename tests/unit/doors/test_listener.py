@@ -276,6 +276,7 @@ async def test_the_protocols_own_client_is_served_in_every_mode(home: Any, mode:
     given = {
         "rlm_analyze": {"query": "q", "paths": ["."]},
         "rlm_query_text": {"query": "q", "text": "t"},
+        "rlm_exec": {"code": "1"},
         "rlm_job": {"action": "list"},
         "rlm_status": {},
         "rlm_memory_store": {"key": "k", "value": "v"},

@@ -45,6 +45,7 @@ async def test_each_handshake_version_is_answered_in_kind(home: Any, version: st
     assert [tool["name"] for tool in listed["result"]["tools"]] == [
         "rlm_analyze",
         "rlm_query_text",
+        "rlm_exec",
         "rlm_job",
         "rlm_status",
         "rlm_memory_store",
