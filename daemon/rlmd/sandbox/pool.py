@@ -84,11 +84,13 @@ class _Pool:
         self._ended: OrderedDict[str, str] = OrderedDict()
         self._warm: deque[Process] = deque()
         self._layers: tuple[str, ...] = ()
+        self._proved = trio.Event()
 
     async def handle(self, request: Request) -> Answer:
         """Answer one request."""
         match request:
             case Describe():
+                await self._proved.wait()  # before, nobody can say what holds
                 return SandboxFacts(bool(self._layers), self._layers, len(self._sessions))
             case Exec():
                 return await self._execute(request)
@@ -104,6 +106,7 @@ class _Pool:
             interpreter.process.kill("it was a proof")
             self._nursery.start_soon(self._refill)
         finally:
+            self._proved.set()
             self._contents.give_back(shared)
 
     def close(self) -> None:
