@@ -96,11 +96,14 @@ class Answering:
 
     async def _choose(self, question: Question, snapshot: Snapshot, window_tokens: int | None) -> Route:
         if question.mode == "auto":
+            runs, whole_runs = (0, 0) if self.desk is None else await self.desk.archive.runs()
             here = Circumstances(
                 has_model=self.model is not None,
                 has_sandbox=self.research is not None and await self.research.available(),
                 tokens=snapshot.tokens,
                 room_tokens=room_tokens(window_tokens),
+                runs=runs,
+                whole_runs=whole_runs,
             )
             return route(question.query, here)
         return Route(question.mode, True, "")

@@ -62,6 +62,14 @@ class Archive:
         """Return what a job did, in that order."""
         return await self._in_thread(partial(self._entries, job_id))
 
+    async def runs(self) -> tuple[int, int]:
+        """Return how many of the latest questions were answered by runs, and how many of those wholly."""
+        return await self._in_thread(self._runs)
+
+    def _runs(self) -> tuple[int, int]:
+        row = self._db.execute(_RUNS).fetchone()
+        return cast("tuple[int, int]", row)
+
     def _rows(self, sql: str, given: dict[str, str | int]) -> list[Record]:
         return [_record(row) for row in self._db.execute(_COLUMNS + sql, given)]
 
@@ -119,3 +127,9 @@ ORDER BY created_ns DESC, id DESC LIMIT :limit
 _RUNNING = "WHERE state = 'running' ORDER BY created_ns"
 _ONE = "WHERE id = :id"
 _ENTRIES = "SELECT node, turn, kind, key, body FROM entry WHERE job_id = :id ORDER BY seq"
+_RUNS = """
+SELECT count(*), coalesce(sum(NOT json_extract(result, '$.partial')), 0) FROM (
+  SELECT result FROM job WHERE state = 'done' AND json_extract(result, '$.mode') = 'rlm'
+  ORDER BY created_ns DESC LIMIT 20
+)
+"""

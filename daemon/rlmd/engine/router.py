@@ -33,8 +33,7 @@ _WORSE_THAN = 0.4
 class Circumstances:
     """What the choice depends on; `room_tokens` is what one direct call takes.
 
-    `runs` and `whole_runs` count the runs of this model that were recorded, and those that ended by
-    themselves.
+    `runs` and `whole_runs` count the latest runs that were recorded, and those that ended by themselves.
     """
 
     has_model: bool
@@ -76,7 +75,9 @@ def route(question: str, here: Circumstances) -> Route:
     if here.runs >= _LEAST_RUNS and here.whole_runs < _WORSE_THAN * here.runs:
         done = f"{here.whole_runs} of {here.runs}"
         return Route(
-            "direct", False, f"One call over the best passages: this model ended {done} runs; {more}."
+            "direct",
+            False,
+            f"One call over the best passages: runs ended by themselves in {done} cases; {more}.",
         )
     asks = "to count" if kind == "count" else "to judge every part"
     return Route("rlm", True, f"Code over all {here.tokens:,} tokens, since the question asks {asks}.")

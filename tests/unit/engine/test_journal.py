@@ -81,6 +81,17 @@ async def test_old_jobs_make_room_but_never_one_that_runs(tmp_path):
         assert len(await archive.entries("running")) == 1
 
 
+async def test_how_runs_ended_is_counted(tmp_path):
+    async with open_journal(tmp_path / "jobs.db") as (journal, archive):
+        assert await archive.runs() == (0, 0)
+        for name, mode, partial in [("a", "rlm", False), ("b", "rlm", True), ("c", "direct", False)]:
+            await journal.ask(begin(name))
+            result = {"mode": mode, "partial": partial}
+            await journal.ask(End(id=name, state="done", wall_s=1, result=result))
+
+        assert await archive.runs() == (2, 1)
+
+
 async def test_many_writes_at_once_are_all_kept(tmp_path):
     async with open_journal(tmp_path / "jobs.db") as (journal, archive):
         await journal.ask(begin("a"))
