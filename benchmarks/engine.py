@@ -211,6 +211,7 @@ async def sub_calls(place: Path) -> None:
         steps = [cell(code), Step(reply="yes", when="piece", after_s=DELAY_S)]
         snapshot = text_snapshot(place, iter(["a text"]))
         async with bench(Scripted(steps)) as world:
+            await trio.sleep(1.0)  # until a process is warm, as a daemon has one
             began = time.perf_counter()
             outcome = await run(world.means(), Task(question="q", snapshot=snapshot), Budget(Limits()))
             ratios.append((time.perf_counter() - began) / ideal_s)
@@ -227,13 +228,17 @@ async def cancels(place: Path) -> None:
     for _ in range(5):
         model = Scripted([cell(code), Step(reply="late", when="piece", after_s=60)])
         snapshot = text_snapshot(place, iter(["a text"]))
-        async with bench(model) as world, trio.open_nursery() as nursery:
-            nursery.start_soon(run, world.means(), Task(question="q", snapshot=snapshot), Budget(Limits()))
-            await trio.sleep(1.0)
-            assert model.in_flight == AT_ONCE
-            began = time.perf_counter()
-            nursery.cancel_scope.cancel()
-        worst = max(worst, time.perf_counter() - began)
+        async with bench(model) as world:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(
+                    run, world.means(), Task(question="q", snapshot=snapshot), Budget(Limits())
+                )
+                await trio.sleep(1.0)
+                assert model.in_flight == AT_ONCE
+                began = time.perf_counter()
+                nursery.cancel_scope.cancel()
+            took_s = time.perf_counter() - began
+        worst = max(worst, took_s)
         assert len(model.cancelled) == AT_ONCE
         snapshot.pack.close()
     report(
