@@ -65,7 +65,7 @@ MOST_JOBS = 64
 EXECUTING_AT_ONCE = 256
 DURABLE = {"memory_writer", "job_journal"}
 LONGEST_COMMIT_S = 15.0
-FAREWELL_S = 0.5
+FAREWELL_S = 1.5
 """So much of the grace is left to tell callers that their analysis was cancelled."""
 
 

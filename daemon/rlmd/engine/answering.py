@@ -8,7 +8,7 @@ from functools import partial
 import outcome
 import trio
 
-from rlmd.answers import Analysis, Json, Question
+from rlmd.answers import Analysis, Json, Mode, Question
 from rlmd.corpus.keeper import Answer, Collect, CollectFile, CollectText, Request
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.engine.account import evidence_analysis
@@ -64,7 +64,7 @@ class Answering:
         job = self._start(target, question, begin, None)
         job.detached = job.detached or question.detach
         if question.detach or not await self.jobs.wait(job, question.wait_s, report):
-            return Analysis(job_id=job.id, state="running", mode=question.mode)
+            return Analysis(job_id=job.id, state="running", mode=self._expected(question.mode))
         return replace(_result(job), job_id=job.id, fresh=job.started_at >= asked_at)
 
     def resume(self, record: Record, target: Target, question: Question) -> None:
@@ -93,6 +93,12 @@ class Answering:
 
         key = (target, question, begin.project)
         return self.jobs.start(key, work, name=begin.id, query=question.query, mode=question.mode)
+
+    def _expected(self, mode: Mode) -> Chosen:
+        """Say in which mode a running job will probably answer."""
+        if mode == "auto":
+            return "evidence" if self.model is None else "direct"
+        return mode
 
     async def _choose(self, question: Question, snapshot: Snapshot, window_tokens: int | None) -> Route:
         if question.mode == "auto":

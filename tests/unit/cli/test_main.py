@@ -138,8 +138,7 @@ def test_an_answer_reads_as_passages_under_their_place():
     found = {
         "note": "why",
         "answer": None,
-        "citations": [],
-        "evidence": [{"path": "a.py", "start_line": 3, "end_line": 4, "quote": "x\ny"}],
+        "citations": [{"path": "a.py", "start_line": 3, "end_line": 4, "quote": "x\ny"}],
         "corpus": {"root": "/tree", "tokens": 7_000},
         "coverage": {"files_read": 2, "files": 3},
         "skipped": {"files": 1, "dirs": 0},
