@@ -11,7 +11,8 @@ import secrets
 import socket
 import stat
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -103,16 +104,31 @@ async def serve(
 ) -> None:
     """Hand each connection of our own user to *handle*, in a task of its own, until cancelled.
 
-    Given a nursery for them, *connections* outlive the accepting.  A handler that raises loses its
-    own connection only.  Beyond *max_connections* a peer is told so
+    Given a nursery for them, *connections* outlive the accepting, and those that the kernel had taken
+    in by its end are handed over, too; on an inherited socket they wait for the next daemon.  A
+    handler that raises loses its own connection only.  Beyond *max_connections* a peer is told so
     and let go.  *uid* is the one user let in, by default the process's own.
     """
     door.socket.setblocking(False)
-    listener = trio.SocketListener(trio.socket.from_stdlib_socket(door.socket))
+    # A duplicate, since serve_listeners closes what it was given, and with it who still waits.
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(door.socket.dup()))
     admit = partial(
         _admit, handle, trio.CapacityLimiter(max_connections), os.getuid() if uid is None else uid
     )
-    await trio.serve_listeners(admit, [listener], handler_nursery=connections, task_status=task_status)
+    try:
+        await trio.serve_listeners(admit, [listener], handler_nursery=connections, task_status=task_status)
+    finally:
+        if connections is not None and door.inode is not None:
+            for stream in _waiting(door):
+                connections.start_soon(admit, stream)
+
+
+def _waiting(door: Door) -> Iterator[trio.SocketStream]:
+    """Accept whoever is in the kernel's queue, without waiting for more."""
+    with suppress(OSError):  # nobody, or nothing that could be accepted
+        while True:
+            accepted, _ = door.socket.accept()
+            yield trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
 
 
 async def _admit(

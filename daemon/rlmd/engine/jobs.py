@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Generic, TypeVar
 
 import outcome
@@ -51,6 +52,7 @@ class Jobs(Generic[T]):
         self._nursery = nursery
         self._most = most
         self._running: dict[object, Job[T]] = {}
+        self._over_at = inf
         self.finished = 0
 
     @property
@@ -70,6 +72,7 @@ class Jobs(Generic[T]):
         if len(self._running) >= self._most:
             raise Busy(f"{self._most} analyses are running", "Wait for one to end and ask again.")
         job = Job[T](name or new_name(), trio.current_time(), query=query, mode=mode)
+        job.scope.deadline = self._over_at
         self._running[key] = job
         self._nursery.start_soon(self._run, key, job, work, name=job.id)
         return job
@@ -104,10 +107,12 @@ class Jobs(Generic[T]):
     def wind_up(self, within_s: float) -> None:
         """On shutdown: end the jobs that nobody waits for now, the others *within_s* seconds from now.
 
-        Whoever waits for one that is ended so is told that it was cancelled.
+        Whoever waits for one that is ended so is told that it was cancelled.  One that is started
+        later ends with the others.
         """
+        self._over_at = trio.current_time() + within_s
         for job in self._running.values():
-            job.scope.deadline = trio.current_time() + (within_s if job.followers else 0)
+            job.scope.deadline = self._over_at if job.followers else trio.current_time()
 
     async def _run(self, key: object, job: Job[T], work: Work[T]) -> None:
         with structlog.contextvars.bound_contextvars(job_id=job.id):

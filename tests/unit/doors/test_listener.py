@@ -128,6 +128,26 @@ async def test_clients_that_come_before_the_door_is_served_are_answered_then(hom
     assert heard == b"hello"
 
 
+async def test_clients_that_wait_when_the_accepting_ends_are_served_all_the_same(home: Any):
+    door = listener.bind(str(home.socket))
+    late = [await trio.open_unix_socket(str(home.socket)) for _ in range(3)]
+
+    async def greet(stream: trio.SocketStream, _: listener.Peer) -> None:
+        await stream.send_all(b"hello")
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as connections:
+            with trio.CancelScope() as accepting:
+                accepting.cancel()
+                await listener.serve(door, greet, max_connections=9, connections=connections)
+        heard = [await stream.receive_some() for stream in late]
+    door.close()
+    for stream in late:
+        await stream.aclose()
+
+    assert heard == [b"hello"] * 3
+
+
 async def test_a_foreign_user_is_let_go_without_a_word(home: Any):
     with trio.fail_after(10):
         async with open_door(home.socket, CannedServices(), uid=os.getuid() + 1) as world:

@@ -121,3 +121,13 @@ async def test_only_jobs_that_somebody_waits_for_outlive_a_shutdown(autojump_clo
     assert heard.ended == outcome.Value(10)
     assert unheard.ended is long.ended is None
     assert (unheard_at, trio.current_time()) == (0, 20)
+
+
+async def test_a_job_that_starts_while_the_others_wind_up_ends_with_them(autojump_clock, nursery):
+    jobs = Jobs(nursery, most=4)
+    jobs.wind_up(20)
+
+    job = jobs.start("late", work_of(40))
+    await jobs.wait(job, 50, ignore_progress)
+
+    assert (job.ended, trio.current_time()) == (None, 20)
