@@ -8,9 +8,16 @@ from __future__ import annotations
 import argparse
 import platform
 
-from benchmarks import llm, stages
+from benchmarks import anchors, engine, llm, recall, sandbox, stages
 
-BENCHMARKS = {"stages": stages.main, "llm": llm.main}
+BENCHMARKS = {
+    "stages": stages.main,
+    "sandbox": sandbox.main,
+    "llm": llm.main,
+    "engine": engine.main,
+    "recall": recall.main,
+    "anchors": anchors.main,
+}
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Anchors over real history: spans of files of an old commit, looked for at a later one.
 
-Truth is git's own line map.  `python -m benchmarks anchors [REPOSITORY…]`; without one it takes the
-repository it stands in.
+Truth is git's own line map.  `python -m benchmarks.anchors REPOSITORY…` takes others than the one it
+stands in.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,8 +119,8 @@ def measure(repository: str) -> Tally:
     return tally
 
 
-def main(repositories: list[str] | None = None) -> None:
-    for repository in repositories or sys.argv[2:] or ["."]:
+def main(repositories: Sequence[str] = (".",)) -> None:
+    for repository in repositories:
         tally = measure(repository)
         for (truth, said, right), count in sorted(tally.said.items()):
             print(f"  {truth:8} {said:10} {'at the right line' if right else '':18} {count:5}")
@@ -131,4 +132,4 @@ def main(repositories: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or (".",))
