@@ -253,6 +253,7 @@ def test_a_bad_frame_is_answered_and_hurts_nobody(daemon: Daemon, tree: Path, fr
     assert not others.get("isError")
 
 
+@pytest.mark.slow
 def test_a_frame_beyond_the_limit_is_answered_and_the_connection_closed(daemon: Daemon, tree: Path):
     with daemon.connect(tree) as other, daemon.connect(tree) as client:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -265,6 +266,7 @@ def test_a_frame_beyond_the_limit_is_answered_and_the_connection_closed(daemon: 
     assert end is None
 
 
+@pytest.mark.slow
 def test_a_frame_within_the_limit_is_served_however_it_is_cut(client: Client):
     text = "all is well\n" * 500_000 + "the pump caught fire\n"
     frame = (

@@ -36,6 +36,7 @@ async def test_requests_piped_in_are_answered_before_the_bridge_ends(home: Any):
     assert services.asked[0][0].workspace == str(home.path)
 
 
+@pytest.mark.slow
 async def test_a_flood_that_is_read_late_does_not_jam_the_bridge(home: Any):
     given = {"pattern": "x" * 2_000}  # both directions outgrow what the kernel holds for them
     flood = lines(*(call("rlm_grep", given, request_id=number) for number in range(400)))
@@ -141,6 +142,7 @@ def test_bridges_that_find_no_daemon_start_one_between_them(home: Any):
     assert not os.path.exists(f"{home.socket}.start")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stopped")
 def test_the_commands_agree_on_the_daemon_that_one_of_them_started(
     home: Any, capsys: pytest.CaptureFixture[str]

@@ -193,6 +193,7 @@ def test_no_color_is_respected_and_a_dumb_terminal_too(daemon: Daemon, tree: Pat
     assert "\033[1m" not in plain
 
 
+@pytest.mark.slow
 def test_the_first_question_starts_a_daemon_that_outlives_it(alone: Places, tree: Path):
     done = alone.run(*ASK, cwd=tree)
 

@@ -126,6 +126,7 @@ def load_up(daemon: Daemon, root: Path) -> list[tuple[Client, str]]:
     return waiting
 
 
+@pytest.mark.slow
 def test_sigterm_under_load_answers_or_refuses_and_leaves_nothing(places: Places, tmp_path: Path):
     root = grow(tmp_path / "tree", 600)
     with running_daemon(places, "-o", "daemon.grace_s=3") as daemon:

@@ -33,6 +33,7 @@ async def model_server(asked: Asked, talk: Talk) -> None:
         await talk.json(reply_body("ok"), headers={"x-ratelimit-limit-requests": "60"})
 
 
+@pytest.mark.slow
 async def test_doctor_says_endpoint_key_models_window_and_what_a_call_brought():
     async with open_provider(model_server) as fake:
         done = await run(

@@ -197,6 +197,7 @@ class CancelAt(trio.abc.Instrument):
             self.scope.cancel()
 
 
+@pytest.mark.slow
 def test_a_cut_at_any_step_leaves_no_process_and_the_next_call_its_own_answer():
     async def scenario(knife):
         async with open_offload() as offload:

@@ -67,6 +67,7 @@ def test_cutting_at_every_harmless_place_changes_no_id(name, text):
     assert [id_ for piece in pieces for id_ in ids(name, "tiktoken", piece)] == ids(name, "tiktoken", text)
 
 
+@pytest.mark.slow
 @EACH
 def test_files_of_the_standard_library_have_the_same_ids_with_both_engines(name):
     for path in standard_library()[::8][:200]:

@@ -104,7 +104,7 @@ async def test_evidence_asked_for_by_name_asks_no_model(tmp_path):
 
 async def test_a_model_that_overruns_the_budget_leaves_the_evidence(tmp_path):
     async with open_answering(tmp_path, says("late", after_s=60)) as (_, answering, target):
-        answer = await ask(answering, target, mode="direct", budget_s=2.0)
+        answer = await ask(answering, target, mode="direct", budget_s=1.0)
 
     assert (answer.partial, answer.limit, answer.mode) == (True, "seconds", "direct")
     assert answer.evidence

@@ -83,6 +83,7 @@ def test_no_items_make_the_engine_ready_and_open_nothing():
     assert count("/nonexistent", [], "o200k_base", "gigatoken").counts == []
 
 
+@pytest.mark.slow
 @ENGINES
 @pytest.mark.parametrize("run", ["a", " ", "="])
 def test_a_megabyte_of_one_character_is_counted_in_bounded_time_without_panic(pack, choice, run):
