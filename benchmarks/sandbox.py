@@ -16,9 +16,8 @@ from pathlib import Path
 import trio
 
 from benchmarks.timing import Row, print_table
-from rlmd.answers import SandboxFacts
 from rlmd.sandbox.pool import sandbox_pool
-from rlmd.sandbox.requests import Answer, Describe, Documents, Exec, ExecResult, Limits, Request
+from rlmd.sandbox.requests import Answer, Describe, Description, Documents, Exec, ExecResult, Limits, Request
 from rlmd.supervision import Mailbox, open_supervisor
 from rlmd.values import Span, TextEncoding
 
@@ -48,12 +47,12 @@ def main() -> None:
 async def _measure(place: Path) -> None:
     async with open_supervisor(grace=1) as supervisor:
         box = await supervisor.start_concurrent("sandbox_pool", sandbox_pool(Limits()))
-        facts = await box.ask(Describe())
-        assert isinstance(facts, SandboxFacts)
-        if not facts.available:
-            print("skipped: this machine cannot confine code")
+        described = await box.ask(Describe())
+        assert isinstance(described, Description)
+        if described.problem is not None:
+            print(f"skipped: {described.problem}")
             return
-        print(f"layers: {', '.join(facts.layers)}")
+        print(f"layers: {', '.join(described.facts.layers)}")
         await _starts(box)
         await _steps(box)
         await _search(box, place)

@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from rlmd import __version__, paths
-from rlmd.answers import Analysis, Problem, SandboxFacts
+from rlmd.answers import Analysis, Problem
 from rlmd.config import Config
 from rlmd.corpus.collect import Limits, Sources
 from rlmd.corpus.keeper import Answer, Request, corpus_keeper
@@ -49,7 +49,7 @@ from rlmd.pipeline import Pipeline
 from rlmd.roots import Roots
 from rlmd.sandbox.pool import sandbox_pool
 from rlmd.sandbox.requests import Answer as SandboxAnswer
-from rlmd.sandbox.requests import Describe, Exec, ExecResult
+from rlmd.sandbox.requests import Describe, Description, Exec, ExecResult
 from rlmd.sandbox.requests import Limits as SandboxLimits
 from rlmd.sandbox.requests import Request as SandboxRequest
 from rlmd.supervision import Mailbox, Supervisor, open_supervisor
@@ -100,8 +100,8 @@ class Daemon:
             self.life.draining,
             self.started_at,
             self.meter,
-            self.doubts,
             self._describe_sandbox,
+            self.doubts,
         )
         requests.start_soon(health.check_memory)
         requests.start_soon(_wind_up, jobs, self.life.draining, self.config.daemon.grace_s)
@@ -148,13 +148,13 @@ class Daemon:
         assert isinstance(result, ExecResult)
         return result
 
-    async def _describe_sandbox(self) -> SandboxFacts:
+    async def _describe_sandbox(self) -> Description:
         described = await self.sandbox.ask(Describe())
-        assert isinstance(described, SandboxFacts)
+        assert isinstance(described, Description)
         return described
 
     async def _confines(self) -> bool:
-        return (await self._describe_sandbox()).available
+        return (await self._describe_sandbox()).facts.available
 
     def _rules(self) -> WalkRules:
         return WalkRules(

@@ -17,7 +17,6 @@ from rlmd.answers import (
     JobCounts,
     MemoryFacts,
     Problem,
-    SandboxFacts,
     Status,
 )
 from rlmd.corpus.keeper import Answer, Kept, Request
@@ -26,6 +25,7 @@ from rlmd.engine.jobs import Jobs
 from rlmd.llm.meter import Meter
 from rlmd.memory.recall import Recaller
 from rlmd.process import process_facts
+from rlmd.sandbox.requests import Description
 from rlmd.supervision import ActorStats, Mailbox, Supervisor
 
 
@@ -44,8 +44,8 @@ class Health:
     draining: trio.Event
     started_at: float
     meter: Meter
+    describe_sandbox: Callable[[], Awaitable[Description]]
     doubts: tuple[Problem, ...] = ()
-    describe_sandbox: Callable[[], Awaitable[SandboxFacts]] | None = None
     integrity: str = "being checked"
 
     async def check_memory(self) -> None:
@@ -58,7 +58,8 @@ class Health:
             await self.check_memory()
         actors = self.supervisor.stats()
         holdings = await self.recaller.holdings()
-        problems = tuple(self._problems(actors))
+        sandbox = await self.describe_sandbox()
+        problems = tuple(self._problems(actors, sandbox))
         return Status(
             version=__version__,
             pid=os.getpid(),
@@ -71,7 +72,7 @@ class Health:
             corpora=tuple(_corpus_state(snapshot) for snapshot in await self._kept()),
             memory=MemoryFacts(holdings.items, holdings.bytes, holdings.wal_bytes, self.integrity),
             jobs=JobCounts(running=self.jobs.running, done=self.jobs.finished),
-            sandbox=SandboxFacts() if self.describe_sandbox is None else await self.describe_sandbox(),
+            sandbox=sandbox.facts,
             process=process_facts(),
             problems=problems,
         )
@@ -86,8 +87,13 @@ class Health:
             return "draining"
         return "degraded" if any(actor.degraded for actor in actors) else "ready"
 
-    def _problems(self, actors: list[ActorStats]) -> Iterator[Problem]:
+    def _problems(self, actors: list[ActorStats], sandbox: Description) -> Iterator[Problem]:
         yield from self.doubts
+        if sandbox.problem is not None:
+            yield Problem(
+                f"no code can run: {sandbox.problem}",
+                "Ask in the modes evidence and direct.",
+            )
         for actor in actors:
             if actor.degraded:
                 yield Problem(f"{actor.name} crashed: {actor.last_error}", "Look into the daemon's log.")

@@ -1,8 +1,7 @@
 """Three locks on the process that calls: rlimits, Landlock, a seccomp allow-list; none can be undone.
 
-Only x86_64 and aarch64 have a table of calls, elsewhere `lock` refuses.  The list is what CPython
-needs to compute, and no more: no descriptor can be made, no path named, no process or thread
-started, no signal sent.  Everything else fails with EPERM, which Python code sees as PermissionError.
+Where `machines` has no list of calls `lock` refuses.  What is not on the list fails with EPERM,
+which Python code sees as PermissionError.
 """
 
 from __future__ import annotations
@@ -15,25 +14,9 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-LAYERS = ("rlimit", "landlock", "seccomp")
+from rlmd.sandbox.machines import AUDIT_ARCH, CALLS, obstacle
 
-CALLS = {
-    "x86_64": {
-        "read": 0, "write": 1, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigaction": 13,
-        "rt_sigprocmask": 14, "rt_sigreturn": 15, "sched_yield": 24, "mremap": 25, "madvise": 28,
-        "nanosleep": 35, "getpid": 39, "exit": 60, "gettimeofday": 96, "sigaltstack": 131, "gettid": 186,
-        "time": 201, "futex": 202, "restart_syscall": 219, "clock_gettime": 228, "clock_getres": 229,
-        "clock_nanosleep": 230, "exit_group": 231, "getrandom": 318,
-    },
-    "aarch64": {
-        "read": 63, "write": 64, "exit": 93, "exit_group": 94, "futex": 98, "nanosleep": 101,
-        "clock_gettime": 113, "clock_getres": 114, "clock_nanosleep": 115, "sched_yield": 124,
-        "restart_syscall": 128, "sigaltstack": 132, "rt_sigaction": 134, "rt_sigprocmask": 135,
-        "rt_sigreturn": 139, "gettimeofday": 169, "getpid": 172, "gettid": 178, "brk": 214,
-        "munmap": 215, "mremap": 216, "mmap": 222, "mprotect": 226, "madvise": 233, "getrandom": 278,
-    },
-}  # fmt: skip
-AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+LAYERS = ("rlimit", "landlock", "seccomp")
 
 PROT_EXEC, MAP_SHARED = 4, 1
 FORBIDDEN_BITS = {"mmap": ((2, PROT_EXEC), (3, MAP_SHARED)), "mprotect": ((2, PROT_EXEC),)}
@@ -76,9 +59,9 @@ def lock(
     start of the process.  Landlock is closed where the kernel has it, the others always: raises
     Unconfined where that fails.  Tests alone leave layers out or add *extra_calls*.
     """
+    if (problem := obstacle()) is not None:
+        raise Unconfined(problem)
     machine = os.uname().machine
-    if machine not in CALLS:
-        raise Unconfined(f"no list of system calls for {machine}")
     held = []
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     _prctl(PR_SET_DUMPABLE, 0)  # nobody of this user traces us; it also closes our own /proc entries

@@ -19,7 +19,6 @@ from rlmd.values import Span
 MEMORY_BYTES = 64 << 20
 """More than this goes to an unlinked file beside the pack: the kernel can write it back, and a daemon
 with a memory limit lives on."""
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_COPY = frozenset({errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM})
 
@@ -153,8 +152,9 @@ def _disk(directory: str) -> Iterator[int]:
 
 def _read_only(file: int) -> int:
     """Seal what can be sealed, and return a descriptor that can only read."""
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
     try:
-        fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
     except OSError as failed:
         if failed.errno != errno.EINVAL:  # a file on a disk, which has no name and no other descriptor
             raise

@@ -8,11 +8,10 @@ from dataclasses import replace
 
 import trio
 
-from rlmd.errors import SandboxUnavailable
 from rlmd.sandbox.handover import Handed
 from rlmd.sandbox.link import Ended, Link
 from rlmd.sandbox.outcome import Violation
-from rlmd.sandbox.process import Process
+from rlmd.sandbox.process import Process, unavailable
 from rlmd.sandbox.requests import Allowance, ExecResult, Limits
 from rlmd.sandbox.services import Services
 from rlmd.sandbox.turn import Turn
@@ -50,9 +49,7 @@ class Interpreter:
                     " ".join(frame.parts) if frame.op == Op.UNSAFE else "it said something else than ready"
                 )
         self.process.kill(problem)
-        raise SandboxUnavailable(
-            f"Code cannot be confined here: {problem}.", "`rlmd doctor` says what this machine lacks."
-        )
+        raise unavailable(problem)
 
     async def run(
         self, code: str, services: Services, allowance: Allowance, *, timeout_s: float

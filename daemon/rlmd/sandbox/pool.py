@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 
 import structlog
@@ -16,8 +18,18 @@ from rlmd.answers import SandboxFacts
 from rlmd.errors import BadArgument, Busy, NotFound, SandboxUnavailable
 from rlmd.sandbox.contents import Contents, Shared
 from rlmd.sandbox.host import Interpreter
-from rlmd.sandbox.process import PROGRAM, Process
-from rlmd.sandbox.requests import Allowance, Answer, Describe, Exec, ExecResult, Limits, Request
+from rlmd.sandbox.machines import obstacle
+from rlmd.sandbox.process import PROGRAM, Process, unavailable
+from rlmd.sandbox.requests import (
+    Allowance,
+    Answer,
+    Describe,
+    Description,
+    Exec,
+    ExecResult,
+    Limits,
+    Request,
+)
 from rlmd.supervision import Actor, Handler
 
 log = structlog.get_logger(__name__)
@@ -27,18 +39,25 @@ REFILL_PAUSE_S = 0.02
 
 
 def sandbox_pool(
-    limits: Limits, *, sessions: int = 8, idle_s: float = 600.0, warm: int = 1, program: str = PROGRAM
+    limits: Limits,
+    *,
+    sessions: int = 8,
+    idle_s: float = 600.0,
+    warm: int = 1,
+    program: str = PROGRAM,
+    python: str = sys.executable,
 ) -> Actor[Request, Answer]:
     """Make the actor; start it as a concurrent one.
 
     At most *sessions* are open; *warm* processes wait for further ones.  A session that is idle for
-    *idle_s* seconds is ended.  Ending the actor kills every process.
+    *idle_s* seconds is ended.  Ending the actor kills every process.  Tests alone give another
+    *program*, or another *python* to run it.
     """
 
     @asynccontextmanager
     async def pool() -> AsyncIterator[Handler[Request, Answer]]:
         async with trio.open_nursery() as nursery:
-            state = _Pool(nursery, limits, sessions, idle_s, warm, program)
+            state = _Pool(nursery, limits, sessions, idle_s, warm, partial(Process, program, python))
             nursery.start_soon(state.prove)
             try:
                 yield state.handle
@@ -71,19 +90,26 @@ class _Pool:
     """The state of the actor."""
 
     def __init__(
-        self, nursery: trio.Nursery, limits: Limits, sessions: int, idle_s: float, warm: int, program: str
+        self,
+        nursery: trio.Nursery,
+        limits: Limits,
+        sessions: int,
+        idle_s: float,
+        warm: int,
+        new_process: Callable[[], Process],
     ) -> None:
         self._nursery = nursery
         self._limits = limits
         self._most = sessions
         self._idle_s = idle_s
         self._most_warm = warm
-        self._program = program
+        self._new_process = new_process
         self._contents = Contents()
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self._ended: OrderedDict[str, str] = OrderedDict()
         self._warm: deque[Process] = deque()
         self._layers: tuple[str, ...] = ()
+        self._problem = obstacle()
         self._proved = trio.Event()
 
     async def handle(self, request: Request) -> Answer:
@@ -91,12 +117,19 @@ class _Pool:
         match request:
             case Describe():
                 await self._proved.wait()  # before, nobody can say what holds
-                return SandboxFacts(bool(self._layers), self._layers, len(self._sessions))
+                facts = SandboxFacts(bool(self._layers), self._layers, len(self._sessions))
+                return Description(facts, self._problem)
+            case Exec() if (problem := obstacle()) is not None:
+                raise unavailable(problem)
             case Exec():
                 return await self._execute(request)
 
     async def prove(self) -> None:
         """Lock one process in that sees nothing, so that status can say what holds."""
+        if self._problem is not None:
+            log.warning("sandbox.unavailable", reason=self._problem)
+            self._proved.set()
+            return
         shared = await self._contents.take(None)
         try:
             interpreter = await self._start(shared)
@@ -226,8 +259,9 @@ class _Pool:
         interpreter = Interpreter(process, self._limits)
         try:
             self._layers = await interpreter.start(shared.handed)
-        except SandboxUnavailable:
-            self._layers = ()
+            self._problem = None
+        except SandboxUnavailable as refused:
+            self._layers, self._problem = (), refused.message
             raise
         return interpreter
 
@@ -242,6 +276,6 @@ class _Pool:
             self._warm.append(self._spawn())
 
     def _spawn(self) -> Process:
-        process = Process(self._program)
+        process = self._new_process()
         self._nursery.start_soon(process.keep)
         return process

@@ -14,6 +14,7 @@ from pathlib import Path
 import trio
 
 from rlmd.errors import SandboxUnavailable
+from rlmd.sandbox.machines import obstacle
 
 ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 """All that a process is given: with a seeded `random`, a run can be repeated."""
@@ -27,21 +28,22 @@ REAP_S = 2.0
 class Process:
     """A child that dies with us, and the stream to it; `keep` must be running throughout."""
 
-    def __init__(self, program: str = PROGRAM) -> None:
+    def __init__(self, program: str = PROGRAM, python: str = sys.executable) -> None:
         """Start it, from this very thread: the kernel's death signal follows the thread that forked.
 
-        *program* is Python source; tests alone give another.  Raises SandboxUnavailable.
+        *program* is source for the interpreter *python*; tests alone give others.  Raises
+        SandboxUnavailable, on a system that cannot confine code without having started anything.
         """
+        if (problem := obstacle()) is not None:
+            raise unavailable(problem)
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                self._child = _start(program, theirs)
+                self._child = _start(python, program, theirs)
                 self._pidfd = os.pidfd_open(self._child.pid)
             except OSError as failed:
                 ours.close()
-                raise SandboxUnavailable(
-                    f"no process could be started for the code: {failed}", "See `rlmd doctor`."
-                ) from failed
+                raise unavailable(f"no process could be started for it: {failed}") from failed
         self.stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
         self.pid = self._child.pid
         self.reason: str | None = None
@@ -97,9 +99,16 @@ class Process:
             self.stream.socket.close()
 
 
-def _start(program: str, theirs: socket.socket) -> subprocess.Popen[bytes]:
+def unavailable(problem: str) -> SandboxUnavailable:
+    """Return the refusal that says *problem*."""
+    return SandboxUnavailable(
+        f"Code cannot be confined here: {problem}.", "`rlmd doctor` says what this machine lacks."
+    )
+
+
+def _start(python: str, program: str, theirs: socket.socket) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603  # our interpreter, our program
-        [sys.executable, "-s", "-S", "-P", "-B", "-c", program, PACKAGES, str(os.getpid())],
+        [python, "-s", "-S", "-P", "-B", "-c", program, PACKAGES, str(os.getpid())],
         env=ENVIRONMENT,
         cwd="/",
         stdin=theirs.fileno(),

@@ -81,7 +81,15 @@ class Exec:
 
 @dataclass(frozen=True, slots=True)
 class Describe:
-    """Say how the sandbox is; answered with `SandboxFacts`."""
+    """Say how the sandbox is; answered with `Description`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """How the sandbox is, and a sentence on why it is not available where it is not."""
+
+    facts: SandboxFacts
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +163,7 @@ class Limits:
 
 
 Request = Exec | Describe
-Answer = ExecResult | SandboxFacts
+Answer = ExecResult | Description
 CallKind = Literal["budget", "not_available", "failed"]
 
 
