@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 from array import array
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from rlmd.sandbox.handover import Handed
 from rlmd.sandbox.outcome import Violation
 from rlmd.sandbox.process import Process
 from rlmd.sandbox.requests import Limits
-from rlmd.sandbox.wire import Frame, Frames, Op, encode
+from rlmd.sandbox.wire import MOST_TURNS, Frame, Frames, Op, encode
 
 CHUNK_BYTES = 1 << 18
 
@@ -35,8 +36,11 @@ class Link:
         self._turn = 0
 
     def next_turn(self) -> None:
-        """Begin another cell: frames of the last one are a violation from now on."""
-        self._turn += 1
+        """Begin another cell: frames of the last one are a violation from now on.
+
+        Its number cannot be guessed, so that no cell can answer in advance for the next one.
+        """
+        self._turn = 1 + secrets.randbelow(MOST_TURNS)
         self._received_bytes = 0
 
     async def send(self, op: Op, ask: int = 0, parts: Sequence[str] = ()) -> None:

@@ -44,7 +44,7 @@ class WireError(ValueError):
 
 
 class Frame(NamedTuple):
-    """One message; `turn` numbers the cells of a session, `ask` the questions within a cell."""
+    """One message; `turn` tells the cells of a session apart, `ask` numbers the questions within one."""
 
     op: int
     turn: int
