@@ -23,12 +23,9 @@ from rlmd.answers import (
     JobList,
     JobRequest,
     Json,
-    MemoryFacts,
-    ProcessFacts,
     Question,
     ReadRequest,
     RecallRequest,
-    Status,
     StoreRequest,
 )
 from rlmd.doors import listener
@@ -41,6 +38,7 @@ from rlmd.look.read import ReadResult
 from rlmd.memory.ask import Item, Recalled
 from rlmd.memory.entry import Changed, Stored
 from rlmd.sandbox.requests import ExecResult
+from rlmd.status import MemoryFacts, ProcessFacts, Status
 from rlmd.values import Citation, Progress, Report, Session, SkipTally
 
 MODERN_META = {

@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from rlmd import __version__, paths
-from rlmd.answers import Analysis, Problem
+from rlmd.answers import Analysis
 from rlmd.config import Config
 from rlmd.corpus.collect import Limits, Sources
 from rlmd.corpus.keeper import Answer, Request, corpus_keeper
@@ -52,6 +52,7 @@ from rlmd.sandbox.requests import Answer as SandboxAnswer
 from rlmd.sandbox.requests import Describe, Description, Exec, ExecResult
 from rlmd.sandbox.requests import Limits as SandboxLimits
 from rlmd.sandbox.requests import Request as SandboxRequest
+from rlmd.status import Problem
 from rlmd.supervision import Mailbox, Supervisor, open_supervisor
 from rlmd.tokens.counter import token_counter
 from rlmd.values import WalkRules

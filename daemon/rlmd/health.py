@@ -10,15 +10,7 @@ from typing import Literal
 import trio
 
 from rlmd import __version__
-from rlmd.answers import (
-    ActorFacts,
-    Analysis,
-    CorpusState,
-    JobCounts,
-    MemoryFacts,
-    Problem,
-    Status,
-)
+from rlmd.answers import Analysis
 from rlmd.corpus.keeper import Answer, Kept, Request
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.engine.jobs import Jobs
@@ -26,6 +18,7 @@ from rlmd.llm.meter import Meter
 from rlmd.memory.recall import Recaller
 from rlmd.process import process_facts
 from rlmd.sandbox.requests import Description
+from rlmd.status import ActorFacts, CorpusState, JobCounts, MemoryFacts, Problem, Status
 from rlmd.supervision import ActorStats, Mailbox, Supervisor
 
 

@@ -22,7 +22,6 @@ from rlmd.answers import (
     Question,
     ReadRequest,
     RecallRequest,
-    Status,
     StoreRequest,
     facts,
 )
@@ -46,6 +45,7 @@ from rlmd.memory.recall import Recaller
 from rlmd.memory.scope import place_for
 from rlmd.roots import Roots
 from rlmd.sandbox.requests import ExecResult
+from rlmd.status import Status
 from rlmd.supervision import Mailbox
 from rlmd.values import Report, Session, WalkRules
 

@@ -7,7 +7,7 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
-from rlmd.answers import ProcessFacts
+from rlmd.status import ProcessFacts
 
 _PROC = Path("/proc")
 _CGROUPS = Path("/sys/fs/cgroup")

@@ -15,7 +15,6 @@ from rlmd.answers import (
     Question,
     ReadRequest,
     RecallRequest,
-    Status,
     StoreRequest,
 )
 from rlmd.engine.cells import ExecRequest
@@ -26,6 +25,7 @@ from rlmd.memory.ask import Recalled
 from rlmd.memory.entry import Changed, Stored
 from rlmd.memory.exchange import Exported, Imported
 from rlmd.sandbox.requests import ExecResult
+from rlmd.status import Status
 from rlmd.values import Report, Session
 
 

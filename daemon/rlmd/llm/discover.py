@@ -14,7 +14,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from rlmd.answers import Problem
 from rlmd.config.schema import Llm
 from rlmd.errors import ConfigError
 from rlmd.llm.bodies import read_models
@@ -30,6 +29,7 @@ from rlmd.llm.providers import (
     provider_of,
     provider_of_key,
 )
+from rlmd.status import Problem
 
 PROBE_S = 0.3
 MOST_PROBE_BYTES = 1 << 20

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rlmd.answers import CacheFacts, LlmFacts
 from rlmd.llm.gate import Gate
 from rlmd.llm.values import Usage
+from rlmd.status import CacheFacts, LlmFacts
 
 
 @dataclass(slots=True)

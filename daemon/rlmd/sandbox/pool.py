@@ -14,7 +14,6 @@ from math import inf
 import structlog
 import trio
 
-from rlmd.answers import SandboxFacts
 from rlmd.errors import BadArgument, Busy, NotFound, SandboxUnavailable
 from rlmd.sandbox.contents import Contents, Shared
 from rlmd.sandbox.host import Interpreter
@@ -30,6 +29,7 @@ from rlmd.sandbox.requests import (
     Limits,
     Request,
 )
+from rlmd.status import SandboxFacts
 from rlmd.supervision import Actor, Handler
 
 log = structlog.get_logger(__name__)

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from rlmd.answers import Json, SandboxFacts
+from rlmd.answers import Json
 from rlmd.sandbox.services import NO_SERVICES, Services
+from rlmd.status import SandboxFacts
 from rlmd.values import Span, TextEncoding
 
 

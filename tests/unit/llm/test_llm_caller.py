@@ -5,11 +5,11 @@ import trio
 import trio.testing
 
 from llm_world import gather, open_caller, question
-from rlmd.answers import CacheFacts
 from rlmd.llm.meter import Meter
 from rlmd.llm.retry import Retry
 from rlmd.llm.scripted import Scripted, Step
 from rlmd.llm.values import UpstreamError, Usage
+from rlmd.status import CacheFacts
 from rlmd.supervision import ActorCrashed
 
 OVERLOADED = Step(error="server", status=503, message="overloaded")
