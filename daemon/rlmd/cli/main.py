@@ -1,43 +1,25 @@
 """The command `rlmd`: which command was meant, what it is given, and its exit code.
 
-What a command needs is imported when it runs: `status`, `version` and `connect` have to be there in
-a moment, and the protocol's own packages take seconds.
+Nothing is imported here for any command; `parsers` says what each is given, and what runs it.
 """
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from rlmd.cli import exits
+from rlmd.cli.parsers import build_parser
 from rlmd.errors import ConfigError
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that names the nearest command where it knows none."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print *message* as one line and exit with 2."""
-        self.exit(exits.USAGE, f"{self.prog}: {message}; see `{self.prog} --help`\n")
-
-    def _check_value(self, action: argparse.Action, value: object) -> None:
-        if action.choices is not None and value not in action.choices:
-            nearest = difflib.get_close_matches(str(value), map(str, action.choices), n=1, cutoff=0.5)
-            hint = (
-                f"did you mean {nearest[0]}?" if nearest else f"one of {', '.join(map(str, action.choices))}"
-            )
-            raise argparse.ArgumentError(None, f"unknown {action.dest} {value!r}: {hint}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _run(build_parser().parse_args(given))
+        args = build_parser().parse_args(given)
+        code: int = args.run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return exits.INTERRUPTED
@@ -49,214 +31,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"rlmd: {exc}", file=sys.stderr)
         return os.EX_CONFIG
     return code
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands; importing nothing for any of them."""
-    parser = Parser(prog="rlmd", description="Ask questions of content larger than any context window.")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_daemon(commands)
-    _add_ask(commands)
-    _add_exec(commands)
-    _add_jobs(commands)
-    _add_memory(commands)
-    _add_house(commands)
-    return parser
-
-
-def _add_daemon(commands: argparse._SubParsersAction[Parser]) -> None:
-    serve = commands.add_parser("serve", help="run the daemon in the foreground")
-    serve.add_argument(
-        "--systemd", action="store_true", help="started by systemd: report to it, take its socket"
-    )
-    serve.add_argument("--on-demand", action="store_true", help="started by a client: end when long unused")
-    _add_settings(serve)
-    commands.add_parser(
-        "connect", help="carry MCP between stdin/stdout and the daemon, starting it if needed"
-    )
-    status = commands.add_parser("status", help="say how the daemon is")
-    status.add_argument("--json", action="store_true", help="print the facts as JSON")
-    commands.add_parser("stop", help="stop the daemon, after the work in hand")
-
-
-def _add_ask(commands: argparse._SubParsersAction[Parser]) -> None:
-    ask = commands.add_parser("ask", help="answer a question about directories or files")
-    ask.add_argument("question")
-    ask.add_argument("paths", nargs="*", metavar="PATH", help="what to ask (default: the working directory)")
-    ask.add_argument("--mode", choices=["auto", "evidence", "direct", "rlm"], default="auto")
-    ask.add_argument(
-        "--kind", choices=["code", "docs", "any"], default="code", help="what the question is about"
-    )
-    ask.add_argument("--budget", metavar="usd=…,calls=…,seconds=…", help="what the answer may cost")
-    ask.add_argument("--include", action="append", default=[], metavar="GLOB", help="only files that match")
-    ask.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="no files that match")
-    ask.add_argument("--json", action="store_true", help="print the facts as JSON")
-
-
-def _add_exec(commands: argparse._SubParsersAction[Parser]) -> None:
-    run = commands.add_parser("exec", help="run Python from stdin in the sandbox, over a corpus")
-    run.add_argument("paths", nargs="*", metavar="PATH", help="what the code sees as `files`")
-    run.add_argument("--session", metavar="S", help="go on in this session")
-    run.add_argument("--keep", action="store_true", help="leave a new session open and name it on stderr")
-    run.add_argument("--timeout", type=float, default=30.0, dest="timeout_s", metavar="SECONDS")
-    run.add_argument("--json", action="store_true", help="print the facts as JSON")
-
-
-def _add_jobs(commands: argparse._SubParsersAction[Parser]) -> None:
-    jobs = commands.add_parser("jobs", help="list, show, wait for or cancel questions that became jobs")
-    verbs = jobs.add_subparsers(dest="verb", metavar="list|show|wait|cancel")
-    verbs.add_parser("list", help="list them, latest first")
-    verbs.add_parser("show", help="print what a job did, with tokens, money and seconds")
-    verbs.add_parser("wait", help="wait for a job and print its answer")
-    verbs.add_parser("cancel", help="end a job")
-    jobs.set_defaults(json=False)
-    for name, verb in verbs.choices.items():
-        if name != "list":
-            verb.add_argument("job", metavar="ID")
-        verb.add_argument("--json", action="store_true", help="print the facts as JSON")
-
-
-def _add_memory(commands: argparse._SubParsersAction[Parser]) -> None:
-    memory = commands.add_parser("memory", help="store and recall findings")
-    verbs = memory.add_subparsers(dest="verb", metavar="VERB", required=True)
-    store = verbs.add_parser("store", help="remember a value under a key")
-    store.add_argument("key")
-    store.add_argument("value", help="the text to remember, or - to read it from stdin")
-    store.add_argument("--tag", action="append", default=[], dest="tags", metavar="TAG")
-    store.add_argument("--project", help='default: this repository; "user" = you')
-    store.add_argument("--kind")
-    store.add_argument("--expect-version", type=int, metavar="N", help="0 = must not exist yet")
-    store.add_argument("--ttl", type=float, dest="ttl_s", metavar="SECONDS")
-    store.add_argument("--supersedes", metavar="KEY", help="a key that is wrong now")
-    store.add_argument(
-        "--evidence", action="append", default=[], metavar="PATH:START-END", help="code that it speaks of"
-    )
-    recall = verbs.add_parser("recall", help="print what is remembered")
-    recall.add_argument("query", nargs="?", help="words to look for")
-    recall.add_argument("--key")
-    recall.add_argument("--prefix", help="beginning of the key")
-    recall.add_argument("--tag", action="append", default=[], dest="tags", metavar="TAG")
-    recall.add_argument(
-        "--all-tags", action="store_const", const="all", dest="match", help="every tag has to match"
-    )
-    recall.add_argument("--project", help='"*" = all')
-    recall.add_argument("--limit", type=int, default=10)
-    for verb in (store, recall, *_add_memory_care(verbs)):
-        verb.add_argument("--json", action="store_true", help="print the facts as JSON")
-
-
-def _add_memory_care(verbs: argparse._SubParsersAction[Parser]) -> list[Parser]:
-    changes = {
-        "history": "print every version of a key",
-        "forget": "stop recalling a key; undo brings it back",
-        "undo": "take back the last change of a key",
-        "purge": "remove a key for good, from every file and backup",
-        "confirm": "say that a memory still holds, and take its evidence anew",
-    }
-    added = [verbs.add_parser(name, help=text) for name, text in changes.items()]
-    for verb in added:
-        verb.add_argument("key")
-    brief = verbs.add_parser("brief", help="print what to know before starting here")
-    brief.add_argument("--tokens", type=int, default=1_000, metavar="N", help="its length (default 1000)")
-    export = verbs.add_parser("export", help="print every version as a line of JSON")
-    export.add_argument("--markdown", action="store_true", help="what stands, for people to read")
-    for verb in (*added, brief, export):
-        verb.add_argument("--project", help='default: this repository; "user" = you')
-    backup = verbs.add_parser("backup", help="write a whole copy of the memory file")
-    take_over = verbs.add_parser("import", help="take over the lines of an export")
-    take_over.add_argument("file", nargs="?", default="-", help="default: stdin")
-    return [*added, brief, export, backup, take_over]
-
-
-def _add_house(commands: argparse._SubParsersAction[Parser]) -> None:
-    config = commands.add_parser("config", help="check, show or write the settings")
-    verbs = config.add_subparsers(dest="verb", metavar="check|show|init", required=True)
-    check = verbs.add_parser("check", help="name every mistake in the settings")
-    check.add_argument("file", nargs="?", help="this file alone")
-    _add_settings(check)
-    show = verbs.add_parser("show", help="print the settings that hold")
-    show.add_argument("--origin", action="store_true", help="and where each comes from")
-    show.add_argument("--json", action="store_true")
-    _add_settings(show)
-    init = verbs.add_parser("init", help="write the defaults, with comments, to your settings file")
-    init.add_argument("--print", action="store_true", dest="to_stdout", help="print them instead")
-    doctor = commands.add_parser("doctor", help="try what may be broken")
-    doctor.add_argument("what", choices=["llm"], help="llm: make one tiny call to the model")
-    doctor.add_argument("--json", action="store_true", help="print the facts as JSON")
-    _add_settings(doctor)
-    auth = commands.add_parser("auth", help="keep the key of the model provider")
-    auth.add_argument("verb", choices=["set"], help="set: take the key from stdin, or ask for it")
-    version = commands.add_parser("version", help="print the version")
-    version.add_argument("--json", action="store_true")
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="FILE", help="read this settings file, too")
-    parser.add_argument("-o", action="append", default=[], dest="overrides", metavar="SECTION.KEY=VALUE")
-
-
-def _run(args: argparse.Namespace) -> int:  # noqa: C901, PLR0911  # one return for each command
-    """Import the command's module, and nothing else's."""
-    # ruff: noqa: PLC0415
-    match args.command:
-        case "serve":
-            from rlmd.serve import Options
-            from rlmd.serve import main as serve
-
-            return serve(Options(args.config, args.overrides, systemd=args.systemd, on_demand=args.on_demand))
-        case "connect":
-            from rlmd.cli.bridge import main as connect
-
-            return connect()
-        case "ask":
-            from rlmd.cli.ask import ask
-
-            return ask(args)
-        case "exec":
-            from rlmd.cli.execute import execute
-
-            return execute(args)
-        case "jobs":
-            from rlmd.cli.jobs import jobs
-
-            return jobs(args)
-        case "memory":
-            from rlmd.cli.memory import memory
-
-            return memory(args)
-        case "status":
-            from rlmd.cli.status import status
-
-            return status(as_json=args.json)
-        case "stop":
-            from rlmd.cli.stop import stop
-
-            return stop()
-        case "doctor":
-            from rlmd.cli.doctor import doctor_llm
-
-            return doctor_llm(as_json=args.json, config=args.config, overrides=args.overrides)
-        case "auth":
-            from rlmd.cli.auth import auth_set
-
-            return auth_set()
-        case "version":
-            from rlmd.cli.version import version
-
-            return version(as_json=args.json)
-        case _:
-            return _config(args)
-
-
-def _config(args: argparse.Namespace) -> int:
-    from rlmd.cli import config
-
-    match args.verb:
-        case "check":
-            return config.check(args.file, config=args.config, overrides=args.overrides)
-        case "show":
-            return config.show(
-                origin=args.origin, as_json=args.json, config=args.config, overrides=args.overrides
-            )
-        case _:
-            return config.init(to_stdout=args.to_stdout)
