@@ -15,6 +15,9 @@ from rlmd.cli import exits
 
 # ruff: noqa: PLC0415  # a command's imports wait until it runs
 
+AGENTS = ("claude-code", "codex", "vscode", "cursor", "gemini", "zed", "windsurf")
+"""The clients that `install` knows; what it knows of them is loaded when it runs."""
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that names the nearest command where it knows none."""
@@ -240,6 +243,12 @@ def _add_house(commands: argparse._SubParsersAction[Parser]) -> None:
     doctor.add_argument("--json", action="store_true", help="print the facts as JSON")
     _add_settings(doctor)
     doctor.set_defaults(run=_doctor)
+    install = commands.add_parser("install", help="enter rlmd in the settings of an agent")
+    install.add_argument("agent", choices=AGENTS, metavar="AGENT", help=", ".join(AGENTS))
+    how = install.add_mutually_exclusive_group()
+    how.add_argument("--print", action="store_true", dest="to_stdout", help="print the entry, change nothing")
+    how.add_argument("--remove", action="store_true", help="take it out again")
+    install.set_defaults(run=_install)
     auth = commands.add_parser("auth", help="keep the key of the model provider")
     auth.add_argument("verb", choices=["set"], help="set: take the key from stdin, or ask for it")
     auth.set_defaults(run=_auth)
@@ -252,6 +261,12 @@ def _doctor(args: argparse.Namespace) -> int:
     from rlmd.cli.doctor import doctor_llm
 
     return doctor_llm(as_json=args.json, config=args.config, overrides=args.overrides)
+
+
+def _install(args: argparse.Namespace) -> int:
+    from rlmd.cli.install import install
+
+    return install(args.agent, to_stdout=args.to_stdout, remove=args.remove)
 
 
 def _auth(_args: argparse.Namespace) -> int:
