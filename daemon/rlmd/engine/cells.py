@@ -50,7 +50,9 @@ class Cells:
         content = None
         if snapshot is not None:
             context = None if isinstance(target, Collect | None) else target.name
-            content = Documents(f"{snapshot.id}:{context or ''}", snapshot.pack.path, snapshot.files, context)
+            content = Documents(
+                f"{snapshot.id}:{context or ''}", snapshot.pack.path, snapshot.files, context, snapshot
+            )
         seen = snapshot or self._snapshots.get(request.session or "")
         result = await self.execute(
             Exec(

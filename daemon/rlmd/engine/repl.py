@@ -32,7 +32,7 @@ class Repl:
         self._execute = execute
         self._snapshot = snapshot
         self._content: Content = Documents(
-            f"{snapshot.id}:{context or ''}", snapshot.pack.path, snapshot.files, context
+            f"{snapshot.id}:{context or ''}", snapshot.pack.path, snapshot.files, context, snapshot
         )
         self._cell_s = cell_s
         self._touched = 0

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from rlmd.errors import RequestError
+from rlmd.sandbox.contents import Shared
 from rlmd.sandbox.outcome import Violation, whole
 from rlmd.sandbox.requests import Allowance, CallKind, Limits
 from rlmd.sandbox.services import BudgetExceeded, NotAvailable, Services
@@ -49,12 +50,27 @@ async def answer(frame: Frame, services: Services, allowance: Allowance) -> list
     try:
         return await _answer(Op(frame.op), list(frame.parts), services, allowance)
     except RequestError as refused:
-        text = f"{refused.code}: {refused.message}. {refused.hint}".rstrip(" .") + "."
-        raise Refusal("failed", text) from None
+        raise _refusal(refused) from None
     except BudgetExceeded as refused:
         raise Refusal("budget", str(refused)) from None
     except NotAvailable as refused:
         raise Refusal("not_available", str(refused)) from None
+
+
+async def bring(frame: Frame, shared: Shared) -> list[str]:
+    """Have contents there; raise as `answer` does."""
+    if len(frame.parts) != 2:  # noqa: PLR2004  # the first block and how many
+        raise Violation("a call has the wrong arguments")
+    first, count = map(whole, frame.parts)
+    try:
+        await shared.bring(first, count)
+    except RequestError as refused:
+        raise _refusal(refused) from None
+    return []
+
+
+def _refusal(refused: RequestError) -> Refusal:
+    return Refusal("failed", f"{refused.code}: {refused.message}. {refused.hint}".rstrip(" .") + ".")
 
 
 async def _answer(op: Op, parts: list[str], services: Services, allowance: Allowance) -> list[str]:

@@ -115,6 +115,10 @@ class Channel:
         self.send(op, self._asked, parts)
         return Reply(self, self.turn, self._asked)
 
+    def bring(self, first: int, count: int) -> None:
+        """Have blocks of the contents brought; return when they are there."""
+        self.ask(Op.BRING, str(first), str(count)).parts()
+
     def wait(self, key: tuple[int, int]) -> Frame:
         """Return the answer to *key*, once and again; raise SubCallError where none will come."""
         while key not in self.replies:

@@ -22,6 +22,7 @@ from rlmd.sandbox.cell import Cells, Ran
 from rlmd.sandbox.channel import Channel
 from rlmd.sandbox.documents import Files
 from rlmd.sandbox.names import Names, Submission
+from rlmd.sandbox.pages import Pages
 from rlmd.sandbox.table import unpack
 from rlmd.sandbox.wire import Op
 
@@ -51,7 +52,9 @@ def main(
     channel = Channel(FD)
     start, data, table = _receive_start(channel)
     _close_descriptors()
-    files = Files(unpack(table[:]), data)
+    pages = Pages(data, start["blocks"], channel.bring)
+    pages.note(*start["there"])
+    files = Files(unpack(table[:]), pages)
     names = Names(channel, files, start["context"])
     cells = Cells(start["output_chars"])
     signal.signal(signal.SIGINT, cells.interrupt)

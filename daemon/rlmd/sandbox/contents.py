@@ -1,4 +1,4 @@
-"""The contents of open sessions: one copy for all that see the same snapshot."""
+"""The contents of open sessions: one place for all that see the same snapshot."""
 
 from __future__ import annotations
 
@@ -8,22 +8,43 @@ from dataclasses import dataclass
 import trio
 
 from rlmd.sandbox.handover import Handed, hand_over
+from rlmd.sandbox.outcome import Violation
 from rlmd.sandbox.requests import Content, Documents
+from rlmd.sandbox.table import MOST_BLOCKS
 
-COPYING_AT_ONCE = 2
+COPYING_AT_ONCE = 4
 
 
 @dataclass(slots=True, eq=False)
 class Shared:
-    """Contents and how many sessions see them."""
+    """Contents and how many sessions see them.
+
+    The *content* is held too: what is punched out of a pack is what no living snapshot names.
+    """
 
     handed: Handed
     key: object
+    content: Content | None
+    threads: trio.CapacityLimiter
     users: int = 0
+
+    async def bring(self, first: int, count: int) -> None:
+        """Have *count* blocks there from *first* on; at once where they are.
+
+        Raises Busy where a disk is full, and Violation for blocks that do not exist or are too many.
+        Cancelling returns at once.
+        """
+        source = self.handed.source
+        if source is None or not 0 < count <= min(MOST_BLOCKS, source.blocks - first):
+            raise Violation("it asked for contents that it has not")
+        if not source.has(first, count):
+            await trio.to_thread.run_sync(
+                source.bring, first, count, limiter=self.threads, abandon_on_cancel=True
+            )
 
 
 class Contents:
-    """Copies contents in threads of its own, and closes each copy when its last session has ended."""
+    """Hands contents over in threads of its own, and closes them when their last session has ended."""
 
     def __init__(self) -> None:
         self._held: dict[object, Shared] = {}
@@ -32,23 +53,23 @@ class Contents:
     async def take(self, content: Content | None) -> Shared:
         """Return *content* where a process may see it; `give_back` it once.
 
-        Cancelling returns at once; the copy is then closed by whoever finishes it.
+        Cancelling returns at once; what is made is then closed by whoever finishes it.
         """
         key = (content.id, content.context) if isinstance(content, Documents) else object()
         if key not in self._held:
-            copy = _Copy()
+            making = _Making()
             try:
                 await trio.to_thread.run_sync(
-                    copy.make, content, limiter=self._threads, abandon_on_cancel=True
+                    making.make, content, limiter=self._threads, abandon_on_cancel=True
                 )
-                handed = copy.claim()
+                handed = making.claim()
             except BaseException:
-                copy.give_up()
+                making.give_up()
                 raise
             if key in self._held:
                 handed.close()
             else:
-                self._held[key] = Shared(handed, key)
+                self._held[key] = Shared(handed, key, content, self._threads)
         shared = self._held[key]
         shared.users += 1
         return shared
@@ -61,8 +82,8 @@ class Contents:
             shared.handed.close()
 
 
-class _Copy:
-    """A copy on its way between a thread and a task that may have gone."""
+class _Making:
+    """Contents on their way between a thread and a task that may have gone."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -6,15 +6,14 @@ Runs inside; standard library only.
 from __future__ import annotations
 
 import difflib
-import mmap
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 
 from rlmd.sandbox.longtext import LongText
-from rlmd.sandbox.table import CODECS, Row, Table
+from rlmd.sandbox.pages import Pages
+from rlmd.sandbox.table import CODECS, LONGEST_STR_BYTES, Row, Table
 
-LONGEST_STR_BYTES = 256 << 20
 KEPT_BYTES = 32 << 20
 BOM = "\ufeff"
 
@@ -25,9 +24,9 @@ class Files(Mapping[str, str]):
     A text of more than 256 MB comes as a `LongText`.
     """
 
-    def __init__(self, table: Table, data: mmap.mmap) -> None:
+    def __init__(self, table: Table, pages: Pages) -> None:
         self._table = table
-        self._data = data
+        self._pages = pages
         self._kept: OrderedDict[int, str] = OrderedDict()
         self._kept_bytes = 0
         self._touched = bytearray(len(table.paths) // 8 + 1)
@@ -73,7 +72,7 @@ class Files(Mapping[str, str]):
         assert row is not None
         self._touch(row)
         found = self._table.row(row)
-        return found.encoding in CODECS or self._data.find(needle, found.offset, _end(found)) >= 0
+        return found.encoding in CODECS or self._pages.find(needle, found.offset, _end(found)) >= 0
 
     def _touch(self, at: int) -> None:
         self._touched[at >> 3] |= 1 << (at & 7)
@@ -85,8 +84,8 @@ class Files(Mapping[str, str]):
             return self._kept[at]
         row = self._table.row(at)
         if row.length > LONGEST_STR_BYTES:
-            return LongText(self._data, row)  # type: ignore[return-value]  # as much of a str as fits
-        text = decode(self._data, row)
+            return LongText(self._pages, row)  # type: ignore[return-value]  # as much of a str as fits
+        text = decode(self._pages, row)
         self._keep(at, text)
         return text
 
@@ -109,11 +108,10 @@ class Files(Mapping[str, str]):
         return f"; there is {', '.join(map(repr, alike))}" if alike else ""
 
 
-def decode(data: mmap.mmap, row: Row) -> str:
+def decode(pages: Pages, row: Row) -> str:
     """Return the text of *row* without a byte order mark; what is not valid becomes U+FFFD."""
     codec, _ = CODECS.get(row.encoding, ("utf-8", 1))
-    with memoryview(data) as view, view[row.offset : _end(row)] as span:
-        return str(span, codec, "replace").removeprefix(BOM)
+    return pages.text(row.offset, _end(row), codec).removeprefix(BOM)
 
 
 def _end(row: Row) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import trio
 
-from rlmd.sandbox.handover import Handed
+from rlmd.sandbox.contents import Shared
 from rlmd.sandbox.link import Ended, Link
 from rlmd.sandbox.outcome import Violation
 from rlmd.sandbox.process import Process, unavailable
@@ -25,12 +25,13 @@ DYING_S = 0.5
 class Interpreter:
     """A process that has its contents and its locks, and runs one cell at a time."""
 
-    def __init__(self, process: Process, limits: Limits) -> None:
+    def __init__(self, process: Process, limits: Limits, shared: Shared) -> None:
         self.process = process
+        self._shared = shared
         self._limits = limits
         self._link = Link(process, limits)
 
-    async def start(self, handed: Handed) -> tuple[str, ...]:
+    async def start(self) -> tuple[str, ...]:
         """Give the process its contents and wait until it is locked in; return the locks that hold.
 
         Raises SandboxUnavailable, and leaves no process, when they do not within the time for it.
@@ -38,7 +39,7 @@ class Interpreter:
         problem = "it did not get ready in time"
         with trio.move_on_after(self._limits.start_s), self._fatal():
             try:
-                await self._link.send_start(handed)
+                await self._link.send_start(self._shared.handed)
                 frame = await self._link.receive_any()
             except (Ended, Violation, WireError) as failed:
                 problem = str(failed) or self.process.fate
@@ -60,7 +61,7 @@ class Interpreter:
         """
         self._link.next_turn()
         began, made = trio.current_time(), allowance.made
-        turn = Turn(self._link, services, allowance, self._limits, timeout_s)
+        turn = Turn(self._link, self._shared, services, allowance, self._limits, timeout_s)
         with self._fatal(), ungrouped():
             result = await turn.run(code)
         if result is None:

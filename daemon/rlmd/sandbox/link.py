@@ -95,6 +95,8 @@ class Link:
             "cpu_s": limits.cpu_s,
             "output_chars": limits.output_chars,
             "context": handed.context,
+            "blocks": handed.blocks,
+            "there": handed.there,
         }
         frame = encode(Op.START, parts=[json.dumps(start)])
         fds = array("i", [handed.data, handed.table])

@@ -5,11 +5,11 @@ Runs inside; standard library only.
 
 from __future__ import annotations
 
-import mmap
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
 
+from rlmd.sandbox.pages import Pages
 from rlmd.sandbox.table import CODECS, Row
 
 BLOCK_BYTES = 1 << 20
@@ -25,8 +25,8 @@ class LongText:
     characters, and reaching one means having counted those before it, once.
     """
 
-    def __init__(self, data: mmap.mmap, row: Row) -> None:
-        self._data = data
+    def __init__(self, pages: Pages, row: Row) -> None:
+        self._pages = pages
         self._start, self._stop = row.offset, row.offset + row.length
         self._codec, self._width = CODECS.get(row.encoding, ("utf-8", 1))
         self._wide_at = 1 if self._codec == "utf-16-le" else 0
@@ -122,8 +122,7 @@ class LongText:
             return self._last[1]
         start = self._cuts[number]
         stop = self._cuts[number + 1] if number + 1 < len(self._cuts) else self._cut(start)
-        with memoryview(self._data) as view, view[start:stop] as span:
-            text = str(span, self._codec, "replace")
+        text = self._pages.text(start, stop, self._codec)
         if start == self._start:
             text = text.removeprefix("\ufeff")
         if number + 1 == len(self._cuts):
@@ -138,11 +137,11 @@ class LongText:
         if stop >= self._stop:
             return self._stop
         if self._width == 1:
-            newline = self._data.rfind(b"\n", stop - LOOK_BACK_BYTES, stop)
+            newline = self._pages.rfind(b"\n", stop - LOOK_BACK_BYTES, stop)
             if newline >= 0:
                 return newline + 1
             for shorter in range(4):
-                if self._data[stop - shorter] & CONTINUATION_MASK != CONTINUATION:
+                if self._pages.byte(stop - shorter) & CONTINUATION_MASK != CONTINUATION:
                     return stop - shorter
             return stop
-        return stop - 2 if self._data[stop - 2 + self._wide_at] in HIGH_SURROGATES else stop
+        return stop - 2 if self._pages.byte(stop - 2 + self._wide_at) in HIGH_SURROGATES else stop

@@ -256,9 +256,9 @@ class _Pool:
         """Lock a warm process in, or a new one where none is; raise SandboxUnavailable."""
         warm = (process for process in self._drain_warm() if process.is_alive)
         process = next(warm, None) or self._spawn()
-        interpreter = Interpreter(process, self._limits)
+        interpreter = Interpreter(process, self._limits, shared)
         try:
-            self._layers = await interpreter.start(shared.handed)
+            self._layers = await interpreter.start()
             self._problem = None
         except SandboxUnavailable as refused:
             self._layers, self._problem = (), refused.message

@@ -35,14 +35,16 @@ class Document(Protocol):
 class Documents:
     """What a session sees: the *files*, whose contents lie in the file *pack*, and nothing else of it.
 
-    Sessions of one *id* share one copy of the contents.  *context* names the file that is bound as
-    `context` too.  *files* is iterated once, in a thread.
+    Sessions of one *id* share what is read of it, when it is read, from the pack.  *context* names
+    the file that is bound as `context` too.  *files* is iterated once, in a thread.  *owner* is what
+    keeps their contents from being removed: it is held as long as a session sees them.
     """
 
     id: str
     pack: str
     files: Iterable[Document]
     context: str | None = None
+    owner: object = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

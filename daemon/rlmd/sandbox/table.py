@@ -15,6 +15,12 @@ from typing import NamedTuple
 ENCODINGS = ("utf-8", "utf-8-bom", "utf-16-le", "utf-16-be", "unknown-8bit")
 CODECS = {"utf-16-le": ("utf-16-le", 2), "utf-16-be": ("utf-16-be", 2)}
 """Codec and width of a unit; whatever is not here is read as UTF-8, byte by byte."""
+LONGEST_STR_BYTES = 256 << 20
+"""What is longer is never one `str`."""
+BLOCK_BYTES = 1 << 20
+"""The unit in which contents are brought."""
+MOST_BLOCKS = 64
+"""So many are brought at once."""
 _COUNT = struct.Struct("=I")
 
 

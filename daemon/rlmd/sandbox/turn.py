@@ -8,7 +8,8 @@ from math import inf
 
 import trio
 
-from rlmd.sandbox.calls import CALLS, Refusal, answer, charge
+from rlmd.sandbox.calls import CALLS, Refusal, answer, bring, charge
+from rlmd.sandbox.contents import Shared
 from rlmd.sandbox.link import Ended, Link
 from rlmd.sandbox.outcome import Violation, read_report
 from rlmd.sandbox.requests import Allowance, ExecResult, Limits
@@ -21,12 +22,19 @@ OUT_OF_TIME = "the cell ran out of time"
 
 
 class Turn:
-    """One cell; its allowance and services are the session's."""
+    """One cell; its contents, allowance and services are the session's."""
 
     def __init__(
-        self, link: Link, services: Services, allowance: Allowance, limits: Limits, timeout_s: float
+        self,
+        link: Link,
+        shared: Shared,
+        services: Services,
+        allowance: Allowance,
+        limits: Limits,
+        timeout_s: float,
     ) -> None:
         self._link = link
+        self._shared = shared
         self._services = services
         self._allowance = allowance
         self._limits = limits
@@ -57,13 +65,13 @@ class Turn:
         return result
 
     async def _converse(self, nursery: trio.Nursery) -> ExecResult:
-        for taken in range(self._limits.cell_frames):
+        for taken in range(self._limits.cell_frames + self._shared.handed.blocks):
             frame = await self._link.receive()
             if frame.op == Op.DONE:
                 result = read_report(frame.parts, output_chars=self._limits.output_chars)
                 self._link.expect_silence()
                 return result
-            if frame.op not in CALLS or frame.ask in self._asked:
+            if frame.op not in {*CALLS, Op.BRING} or frame.ask in self._asked:
                 raise Violation("a frame is no call")
             self._asked.add(frame.ask)
             nursery.start_soon(self._serve, frame)
@@ -91,7 +99,11 @@ class Turn:
         with trio.CancelScope() as scope:
             self._wall.calls.add(scope)
             try:
-                if not self._wall.is_over:
+                if self._wall.is_over:
+                    pass
+                elif frame.op == Op.BRING:
+                    parts = await bring(frame, self._shared)
+                else:
                     async with self._slots:
                         parts = await answer(frame, self._services, self._allowance)
             finally:

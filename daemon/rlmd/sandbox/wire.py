@@ -37,6 +37,7 @@ class Op(IntEnum):
     DEFINITIONS = 36
     REFERENCES = 37
     BUDGET = 38
+    BRING = 39
 
 
 class WireError(ValueError):

@@ -6,6 +6,7 @@ import pytest
 
 from rlmd.sandbox import longtext
 from rlmd.sandbox.longtext import LongText
+from rlmd.sandbox.pages import Pages
 from rlmd.sandbox.table import Row
 
 WORDS = "".join(f"line {n} grün 😀 café\n" for n in range(400))
@@ -21,7 +22,7 @@ def pair(request, monkeypatch):
     data = text.encode(encoding)
     mapped = mmap.mmap(-1, len(data) + 6)
     mapped[3 : 3 + len(data)] = data
-    return text, LongText(mapped, Row("a", 3, len(data), encoding))
+    return text, LongText(Pages(mapped, 0, None), Row("a", 3, len(data), encoding))
 
 
 def test_length_and_slices_are_those_of_the_str(pair):
@@ -63,7 +64,7 @@ def test_patterns_match_within_lines():
     data = WORDS.encode()
     mapped = mmap.mmap(-1, len(data))
     mapped[:] = data
-    long = LongText(mapped, Row("a", 0, len(data), "utf-8"))
+    long = LongText(Pages(mapped, 0, None), Row("a", 0, len(data), "utf-8"))
 
     assert long.findall(r"line (\d+)") == [str(n) for n in range(400)]
     assert [at for at, _ in long.finditer("line 7 ")] == [WORDS.find("line 7 ")]

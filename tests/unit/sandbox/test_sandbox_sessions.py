@@ -73,7 +73,7 @@ async def test_a_session_sees_its_own_bytes_and_nothing_else_of_the_pack(tmp_pat
     content = packed(tmp_path, {"a": b"mine"})
 
     async with open_sandbox() as sandbox:
-        told = await sandbox.run("print(files._data[:])", content=content)
+        told = await sandbox.run("files['a']; print(files._pages._data[:])", content=content)
 
     assert told.stdout == "b'mine'\n"
 
