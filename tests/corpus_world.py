@@ -81,7 +81,12 @@ class World:
 
 @asynccontextmanager
 async def open_world(
-    cache: Path, *, max_files: int = 100_000, max_bytes: int = 1 << 30, snapshots: int = 8
+    cache: Path,
+    *,
+    max_files: int = 100_000,
+    max_bytes: int = 1 << 30,
+    snapshots: int = 8,
+    most_bytes: float = float("inf"),
 ) -> AsyncIterator[World]:
     """Start walker, readers, a counter of four bytes a token, and the keeper behind them."""
     world = World(None, ThreadOffload())  # type: ignore[arg-type]
@@ -122,6 +127,13 @@ async def open_world(
             "o200k_base",
         )
         limits = Limits(max_files, max_bytes)
-        actor = corpus_keeper(sources, world.offload, cache, limits=limits, snapshots=snapshots)  # type: ignore[arg-type]
+        actor = corpus_keeper(
+            sources,
+            world.offload,  # type: ignore[arg-type]
+            cache,
+            limits=limits,
+            snapshots=snapshots,
+            most_bytes=most_bytes,
+        )
         world.keeper = await supervisor.start_concurrent("corpus_keeper", actor)
         yield world

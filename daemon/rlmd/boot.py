@@ -289,5 +289,6 @@ async def _start_corpus(
         cache,
         limits=Limits(ingest.max_files, ingest.max_bytes),
         snapshots=config.corpus.snapshots,
+        most_bytes=config.corpus.cache_bytes,
     )
     return await supervisor.start_concurrent("corpus_keeper", keeper, limit=COLLECTING_AT_ONCE)

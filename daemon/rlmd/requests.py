@@ -35,20 +35,27 @@ class Sink(Protocol):
     later: a closed sink refuses by raising.
     """
 
-    def add(self, sha256: str, data: bytes) -> Span:
+    def add(self, sha256: str, data: bytes, encoding: TextEncoding) -> Span:
         """Store *data* unless a blob of this hash is there; return where it lies."""
         ...
 
     def reserve(self, length: int) -> int:
-        """Set *length* bytes aside for a blob that comes in pieces; return their offset."""
+        """Set *length* bytes aside for a blob that comes in pieces; return their offset.
+
+        They end as a blob, by `adopt`, or as nothing, by `release`.
+        """
         ...
 
     def write(self, offset: int, piece: bytes) -> None:
         """Put *piece* at *offset*, inside reserved bytes."""
         ...
 
-    def adopt(self, sha256: str, span: Span) -> Span:
+    def adopt(self, sha256: str, span: Span, encoding: TextEncoding) -> Span:
         """Name the reserved *span* by its hash; return the blob's place, an older one if it had one."""
+        ...
+
+    def release(self, offset: int) -> None:
+        """Give back the bytes that were reserved at *offset*."""
         ...
 
 

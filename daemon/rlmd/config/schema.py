@@ -186,6 +186,11 @@ class Corpus(Section):
     """What is kept of the trees that were asked about; all of it can be computed again."""
 
     snapshots: Count = Field(default=8, description="roots whose latest snapshot is held ready")
+    cache_bytes: Bytes = Field(
+        default=8 * GIB,
+        description="bytes of contents kept on the disk for the next question, also after a restart; what "
+        "was not used for longest goes first, never what is in use",
+    )
 
 
 class Memory(Section):

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import os
 import time
-from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import trio
 
+from rlmd.corpus.blobs import UNCOUNTED
+from rlmd.corpus.known import Known, Stamps
 from rlmd.corpus.pack import Pack
-from rlmd.corpus.snapshot import Entry, Files, Snapshot, Tree, spliced, take
+from rlmd.corpus.snapshot import Entry, Files, Snapshot, Tree, take
 from rlmd.errors import TooLarge
 from rlmd.requests import Count, Read, Walk
 from rlmd.supervision import Mailbox
@@ -59,57 +60,6 @@ class Sources:
     stats: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(2))
 
 
-class Stamps:
-    """What the files of a snapshot looked like from outside when they were read."""
-
-    __slots__ = ("_columns", "_settled")
-
-    def __init__(self, stats: Sequence[FileStat], settled: Iterable[bool]) -> None:
-        self._columns = (
-            array("Q", [stat.device for stat in stats]),
-            array("Q", [stat.inode for stat in stats]),
-            array("q", [stat.size_bytes for stat in stats]),
-            array("q", [stat.mtime_ns for stat in stats]),
-            array("q", [stat.ctime_ns for stat in stats]),
-        )
-        self._settled = bytes(settled)
-
-    def spliced(self, other: Stamps, order: Sequence[int]) -> Stamps:
-        """Return the stamps whose places in these and then in *other* are *order*."""
-        both = Stamps((), ())
-        device, inode, size, mtime, ctime = (
-            spliced(ours, theirs, order) for ours, theirs in zip(self._columns, other._columns, strict=True)
-        )
-        both._columns = (device, inode, size, mtime, ctime)
-        settled = self._settled + other._settled
-        both._settled = bytes([settled[at] for at in order])
-        return both
-
-    def hold(self, row: int, stat: os.stat_result) -> bool:
-        """Return whether the file at *row* is certainly the one that was read."""
-        device, inode, size, mtime, ctime = self._columns
-        return (
-            self._settled[row] == 1
-            and mtime[row] == stat.st_mtime_ns
-            and ctime[row] == stat.st_ctime_ns
-            and size[row] == stat.st_size
-            and inode[row] == stat.st_ino
-            and device[row] == stat.st_dev
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A snapshot and what tells whether its files have changed since.
-
-    `refused` are files that were read and are no text, or too much of it, as they were then.
-    """
-
-    snapshot: Snapshot
-    stamps: Stamps
-    refused: Mapping[str, tuple[FileStat, Skip]] = field(default_factory=dict)
-
-
 class _File(NamedTuple):
     """A file on its way into the snapshot."""
 
@@ -122,19 +72,18 @@ async def collect(
     known: Known | None,
     sources: Sources,
     pack: Pack,
-    counts: dict[str, int],
     limits: Limits,
     report: Report,
 ) -> Known:
     """Return what *source* holds now; the snapshot of *known* itself when nothing differs.
 
-    Everything that was written before the call is seen.  *counts* remembers the tokens of contents
-    by hash and is added to.  Raises TooLarge naming the largest directories, and whatever the
+    Everything that was written before the call is seen.  Tokens are counted once for each content of
+    the pack.  Raises TooLarge naming the largest directories, and whatever the
     actors raise.  Cancelling leaves nothing but contents in the pack.
     """
-    run = _Collection(source, known, sources, pack, counts, limits, report)
+    run = _Collection(source, known, sources, pack, limits, report)
     async with trio.open_nursery() as warming:
-        if known is None and not counts:
+        if known is None and pack.is_empty:
             warming.start_soon(sources.counter.ask, Count(pack.path, [], sources.encoding))
         await run.walk()
         await run.read()
@@ -151,12 +100,11 @@ class _Collection:
         known: Known | None,
         sources: Sources,
         pack: Pack,
-        counts: dict[str, int],
         limits: Limits,
         report: Report,
     ) -> None:
         self._source, self._known, self._sources = source, known, sources
-        self._pack, self._counts, self._limits, self._report = pack, counts, limits, report
+        self._pack, self._limits, self._report = pack, limits, report
         self._kept: list[int] = []
         self._changed: list[tuple[FileRef, FileStat]] = []
         self._refused: dict[str, tuple[FileStat, Skip]] = {}
@@ -167,7 +115,7 @@ class _Collection:
         self._bytes = 0
         self._done = 0
         self._counted = 0
-        self._asked: set[str] = set()
+        self._tokens: dict[str, int] = {}
         self._rows = {path: row for row, path in enumerate(known.snapshot.files.paths)} if known else {}
 
     async def walk(self) -> None:
@@ -255,9 +203,10 @@ class _Collection:
                         self._refused[ref.path] = (stat, answer)
                     continue
                 self._take(answer, began)
-                if answer.sha256 not in self._counts and answer.sha256 not in self._asked:
-                    self._asked.add(answer.sha256)
-                    uncounted.append(answer)
+                if answer.sha256 not in self._tokens:
+                    self._tokens[answer.sha256] = self._pack.tokens(answer.sha256, self._sources.encoding)
+                    if self._tokens[answer.sha256] == UNCOUNTED:
+                        uncounted.append(answer)
             if uncounted:
                 await out.send(uncounted)
             self._done += sum(stat.size_bytes for _, stat in batch)
@@ -283,7 +232,9 @@ class _Collection:
                 size += sum(file.span.length for file in more)
             items = [(file.span, file.encoding) for file in batch]
             counts = await self._sources.counter.ask(Count(self._pack.path, items, self._sources.encoding))
-            self._counts.update(zip((file.sha256 for file in batch), counts, strict=True))
+            for file, tokens in zip(batch, counts, strict=True):
+                self._tokens[file.sha256] = tokens
+                self._pack.count(file.sha256, self._sources.encoding, tokens)
             self._counted += size
             self._report(Progress("count", self._counted, max(total, self._counted), "bytes"))
 
@@ -296,6 +247,8 @@ class _Collection:
         else:
             files, stamps = self._splice()
         if self._known is not None and _same(self._known.snapshot, files, self._tally):
+            if stamps is self._known.stamps and self._refused == self._known.refused:
+                return self._known
             snapshot = self._known.snapshot
         else:
             snapshot = take(
@@ -313,7 +266,7 @@ class _Collection:
                 self._name(file.read.path),
                 file.read.sha256,
                 file.read.span,
-                self._counts[file.read.sha256],
+                self._tokens[file.read.sha256],
                 file.read.encoding,
             )
             for file in read

@@ -7,6 +7,7 @@ which all that came meanwhile share: so each sees what was written before it ask
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
@@ -17,22 +18,25 @@ from pathlib import Path
 
 import trio
 
+from rlmd.corpus.blobs import UNCOUNTED
 from rlmd.corpus.build import Builder
-from rlmd.corpus.collect import Known, Limits, Sources, Stamps, collect
+from rlmd.corpus.collect import Limits, Sources, collect
 from rlmd.corpus.flight import Flight
 from rlmd.corpus.foremost import Wish
 from rlmd.corpus.index import stemmer
-from rlmd.corpus.pack import Pack
+from rlmd.corpus.known import Known, Stamps
 from rlmd.corpus.rank import PathWords
 from rlmd.corpus.roles import WEIGHTS
 from rlmd.corpus.scratch import open_scratch
 from rlmd.corpus.search import Ranked, search
+from rlmd.corpus.shelf import owned
 from rlmd.corpus.snapshot import Entry, Files, Snapshot, Source, Text, Tree, take
+from rlmd.corpus.storage import Storage
 from rlmd.corpus.words import beginnings, wanted
 from rlmd.errors import BadArgument, NotFound, RequestError, TooLarge
 from rlmd.offload import Offload
 from rlmd.requests import Count
-from rlmd.supervision import Actor, Handler
+from rlmd.supervision import Actor, Handler, ungrouped
 from rlmd.values import Kind, Report, SkipTally, WalkRules, ignore_progress
 
 THREADS = 4
@@ -100,26 +104,34 @@ Answer = Snapshot | Ranked | list[Snapshot]
 
 
 def corpus_keeper(
-    sources: Sources, offload: Offload, cache: Path, *, limits: Limits, snapshots: int = 8
+    sources: Sources,
+    offload: Offload,
+    cache: Path,
+    *,
+    limits: Limits,
+    snapshots: int = 8,
+    most_bytes: float = math.inf,
 ) -> Actor[Request, Answer]:
     """Make the actor; start it as a concurrent one.
 
-    Its contents and indexes lie in a directory of its own below *cache*.  At most *snapshots*
+    Contents lie below *cache*, where the next daemon finds them, or in a directory of our own while
+    another daemon has that; of those that nothing needs, *most_bytes* are kept.  At most *snapshots*
     corpora are kept, the least recently used go first, never one that somebody waits for.
     Cancelling the last who waits for a refresh or an index stops it within 100 ms.
     """
 
     @asynccontextmanager
     async def keeper() -> AsyncIterator[Handler[Request, Answer]]:
-        with open_scratch(cache) as scratch:
-            pack = Pack(str(scratch / "pack"))
+        with open_scratch(cache) as scratch, owned(cache) as place:
+            storage = Storage(place or scratch, private=place is None, most_bytes=most_bytes)
             try:
                 async with trio.open_nursery() as refreshes:
-                    keep = _Keeper(sources, offload, scratch, pack, refreshes, limits, snapshots)
+                    refreshes.start_soon(storage.keep)
+                    keep = _Keeper(sources, offload, scratch, storage, refreshes, limits, snapshots)
                     yield keep.answer
                     refreshes.cancel_scope.cancel()
             finally:
-                pack.close()
+                storage.close()
 
     return keeper
 
@@ -145,15 +157,14 @@ class _Keeper:
         sources: Sources,
         offload: Offload,
         scratch: Path,
-        pack: Pack,
+        storage: Storage,
         refreshes: trio.Nursery,
         limits: Limits,
         snapshots: int,
     ) -> None:
         self._sources, self._offload, self._scratch = sources, offload, scratch
-        self._pack, self._refreshes, self._limits, self._most = pack, refreshes, limits, snapshots
+        self._storage, self._refreshes, self._limits, self._most = storage, refreshes, limits, snapshots
         self._threads = trio.CapacityLimiter(THREADS)
-        self._counts: dict[str, int] = {}
         self._lines: OrderedDict[Source, _Line] = OrderedDict()
         self._made = 0
         self._stem = stemmer()
@@ -193,23 +204,32 @@ class _Keeper:
             line.running = None
 
     async def _refresh(self, source: Tree, line: _Line, report: Report) -> Known:
-        line.known = await collect(
-            source, line.known, self._sources, self._pack, self._counts, self._limits, report
-        )
-        return line.known
+        async with self._storage.filling() as pack:
+            if line.known is None:
+                line.known = await self._storage.recall(source, self._sources.encoding)
+            with ungrouped():
+                known = await collect(source, line.known, self._sources, pack, self._limits, report)
+        if known is not line.known:
+            line.known = known
+            self._storage.remember(source, known)
+        return known
 
     async def _take_text(self, request: CollectText) -> Snapshot:
         data = request.text.encode("utf-8", "replace")
         sha256 = hashlib.sha256(data).hexdigest()
         source = Text(request.name, sha256)
+        encoding = self._sources.encoding
         with self._using(source) as line:
             if line.known is None:
-                span = await trio.to_thread.run_sync(self._pack.add, sha256, data, limiter=self._threads)
-                if sha256 not in self._counts:
-                    count = Count(self._pack.path, [(span, "utf-8")], self._sources.encoding)
-                    (self._counts[sha256],) = await self._sources.counter.ask(count)
-                files = Files([Entry(request.name, sha256, span, self._counts[sha256], "utf-8")])
-                snapshot = take(source, files, SkipTally(), encoding=self._sources.encoding, pack=self._pack)
+                async with self._storage.filling() as pack:
+                    add = partial(pack.add, sha256, data, "utf-8")
+                    span = await trio.to_thread.run_sync(add, limiter=self._threads)
+                    if pack.tokens(sha256, encoding) == UNCOUNTED:
+                        count = Count(pack.path, [(span, "utf-8")], encoding)
+                        (tokens,) = await self._sources.counter.ask(count)
+                        pack.count(sha256, encoding, tokens)
+                    files = Files([Entry(request.name, sha256, span, pack.tokens(sha256, encoding), "utf-8")])
+                    snapshot = take(source, files, SkipTally(), encoding=encoding, pack=pack)
                 line.known = Known(snapshot, Stamps((), ()))
             return line.known.snapshot
 

@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import ClassVar, get_args
 
 from rlmd.corpus.pack import Pack
 from rlmd.values import SkipTally, Span, TextEncoding, WalkRules
@@ -65,7 +65,8 @@ def spliced(ours: array[int], theirs: array[int], order: Sequence[int]) -> array
 class Files:
     """The entries of a snapshot in the order of their paths, kept in columns."""
 
-    __slots__ = ("_encodings", "_hashes", "_lengths", "_offsets", "_tokens", "paths")
+    __slots__ = ("__weakref__", "_encodings", "_hashes", "_lengths", "_offsets", "_tokens", "paths")
+    COLUMNS: ClassVar = 6
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         ordered = sorted(entries, key=lambda entry: entry.path)
@@ -132,6 +133,31 @@ class Files:
         """The tokens of all files together."""
         return sum(self._tokens)
 
+    @property
+    def end(self) -> int:
+        """Where in the pack the last of the contents ends."""
+        return max(map(int.__add__, self._offsets, self._lengths), default=0)
+
+    def offsets(self) -> Sequence[int]:
+        """Return where the contents begin in the pack, file by file."""
+        return self._offsets
+
+    def dump(self) -> list[bytes]:
+        """Return the columns as bytes, as `load` takes them."""
+        numbers = [column.tobytes() for column in (self._offsets, self._lengths, self._tokens)]
+        return ["\0".join(self.paths).encode(), self._hashes, *numbers, self._encodings]
+
+    @classmethod
+    def load(cls, columns: Sequence[memoryview]) -> Files:
+        """Return what was dumped."""
+        files = cls(())
+        paths, hashes, *numbers, encodings = columns
+        files.paths = tuple(bytes(paths).decode().split("\0")) if encodings else ()
+        files._hashes, files._encodings = bytes(hashes), bytes(encodings)
+        for column, raw in zip((files._offsets, files._lengths, files._tokens), numbers, strict=True):
+            column.frombytes(raw)
+        return files
+
     def digest(self) -> str:
         """Return the sha256 over all pairs of path and content hash: same tree, same digest."""
         digest = hashlib.sha256()
@@ -165,7 +191,11 @@ class Snapshot:
 
 
 def take(source: Source, files: Files, skipped: SkipTally, *, encoding: str, pack: Pack) -> Snapshot:
-    """Make a snapshot of *files*; some 2 µs a file, so a thread's work for large trees."""
+    """Make a snapshot of *files*; some 2 µs a file, so a thread's work for large trees.
+
+    As long as anybody has *files*, their contents stay in the pack.
+    """
+    pack.hold(files)
     root = source.root if isinstance(source, Tree) else ""
     return Snapshot(
         files.digest(), source, root, files, skipped, files.total_bytes, files.total_tokens, encoding, pack

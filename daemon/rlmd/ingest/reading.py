@@ -17,7 +17,7 @@ from typing import Self
 from rlmd.ingest.decode import Classifier, classify
 from rlmd.ingest.reasons import failure_reason, is_within, link_reason
 from rlmd.requests import Sink
-from rlmd.values import FileRef, FileStat, ReadFile, Skip, SkipReason, Span
+from rlmd.values import FileRef, FileStat, ReadFile, Skip, SkipReason, Span, TextEncoding
 
 PIECE_BYTES = 1 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -128,35 +128,50 @@ class Reading:
             raise _Skipped("binary")
         digest = sha256(data).hexdigest()
         self._before_sink()
-        return ReadFile(file.path, _file_stat(before), digest, self._sink.add(digest, data), encoding)
+        return ReadFile(
+            file.path, _file_stat(before), digest, self._sink.add(digest, data, encoding), encoding
+        )
 
     def _stream(self, file: FileRef, descriptor: int, before: os.stat_result) -> ReadFile:
         """Store a big file piece by piece.
 
-        The first piece is judged before room is reserved, as it gives most binaries away; room
-        reserved for what turns out not to belong stays unused.
+        The first piece is judged before room is reserved, as it gives most binaries away.
         """
-        classifier, digest, position = Classifier(), sha256(), 0
-        offset: int | None = None
-        while piece := self._piece(descriptor, PIECE_BYTES):
-            if not classifier.feed(piece):
-                raise _Skipped("binary")
-            if position + len(piece) > before.st_size:
-                raise _Changed
-            if offset is None:
-                self._before_sink()
-                offset = self._sink.reserve(before.st_size)
+        classifier = Classifier()
+        first = self._piece(descriptor, PIECE_BYTES)
+        if not classifier.feed(first):
+            raise _Skipped("binary")
+        self._before_sink()
+        offset = self._sink.reserve(before.st_size)
+        try:
+            digest, encoding = self._store(descriptor, first, classifier, Span(offset, before.st_size))
+            self._check_unchanged(descriptor, before, before.st_size)
             self._before_sink()
-            self._sink.write(offset + position, piece)
+            span = self._sink.adopt(digest, Span(offset, before.st_size), encoding)
+        except BaseException:
+            self._sink.release(offset)
+            raise
+        return ReadFile(file.path, _file_stat(before), digest, span, encoding)
+
+    def _store(
+        self, descriptor: int, piece: bytes, classifier: Classifier, span: Span
+    ) -> tuple[str, TextEncoding]:
+        """Put *piece*, which was fed, and the rest of the file to *span*; return hash and encoding."""
+        digest, position = sha256(), 0
+        while piece:
+            if position + len(piece) > span.length:
+                raise _Changed
+            self._before_sink()
+            self._sink.write(span.offset + position, piece)
             digest.update(piece)
             position += len(piece)
-        self._check_unchanged(descriptor, before, position)
+            piece = self._piece(descriptor, PIECE_BYTES)
+            if piece and not classifier.feed(piece):
+                raise _Skipped("binary")
         encoding = classifier.encoding()
-        if encoding is None or offset is None:
+        if position < span.length or encoding is None:
             raise _Changed
-        self._before_sink()
-        span = self._sink.adopt(digest.hexdigest(), Span(offset, position))
-        return ReadFile(file.path, _file_stat(before), digest.hexdigest(), span, encoding)
+        return digest.hexdigest(), encoding
 
     def _piece(self, descriptor: int, size_bytes: int) -> bytes:
         self._before_call()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rlmd.corpus.pack import Pack, PackClosed
+from rlmd.corpus.pack import HEAD_BYTES, Pack, PackClosed
 from rlmd.corpus.scratch import open_scratch
 from rlmd.errors import Busy
 from rlmd.values import Span
@@ -21,7 +21,7 @@ def test_a_content_is_stored_once(tmp_path: Path) -> None:
     first, second = pack.add(digest(b"same"), b"same"), pack.add(digest(b"same"), b"same")
 
     assert first == second
-    assert os.path.getsize(pack.path) == 4
+    assert os.path.getsize(pack.path) == HEAD_BYTES + len(b"same\n")
     pack.close()
 
 
@@ -32,7 +32,7 @@ def test_a_content_that_comes_in_pieces_is_read_back_whole(tmp_path: Path) -> No
     offset = pack.reserve(6)
     pack.write(offset + 3, b"def")
     pack.write(offset, b"abc")
-    span = pack.adopt(digest(b"abcdef"), Span(offset, 6))
+    span = pack.adopt(digest(b"abcdef"), Span(offset, 6), "utf-8")
 
     assert pack.read(span) == b"abcdef"
     pack.close()
@@ -45,7 +45,7 @@ def test_adopting_a_known_content_returns_its_older_place(tmp_path: Path) -> Non
     offset = pack.reserve(3)
     pack.write(offset, b"abc")
 
-    assert pack.adopt(digest(b"abc"), Span(offset, 3)) == older
+    assert pack.adopt(digest(b"abc"), Span(offset, 3), "utf-8") == older
     pack.close()
 
 
@@ -67,7 +67,7 @@ def test_a_full_disk_is_busy_and_says_where(tmp_path: Path, monkeypatch: pytest.
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(os, "pwritev", full)
     with pytest.raises(Busy, match=str(tmp_path)):
         pack.add(digest(b"x"), b"x")
     pack.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlmd.values import Span
+from rlmd.values import Span, TextEncoding
 
 
 class MemorySink:
@@ -12,8 +12,9 @@ class MemorySink:
         self.data = bytearray()
         self.spans: dict[str, Span] = {}
         self.largest_piece = 0
+        self.released: list[int] = []
 
-    def add(self, sha256: str, data: bytes) -> Span:
+    def add(self, sha256: str, data: bytes, encoding: TextEncoding) -> Span:
         if sha256 not in self.spans:
             offset = self.reserve(len(data))
             self.write(offset, data)
@@ -29,8 +30,11 @@ class MemorySink:
         self.largest_piece = max(self.largest_piece, len(piece))
         self.data[offset : offset + len(piece)] = piece
 
-    def adopt(self, sha256: str, span: Span) -> Span:
+    def adopt(self, sha256: str, span: Span, encoding: TextEncoding) -> Span:
         return self.spans.setdefault(sha256, span)
+
+    def release(self, offset: int) -> None:
+        self.released.append(offset)
 
     def content(self, span: Span) -> bytes:
         return bytes(self.data[span.offset : span.offset + span.length])

@@ -10,7 +10,7 @@ import trio
 from rlmd.ingest import reading
 from rlmd.ingest.readers import reader_pool
 from rlmd.requests import Read
-from rlmd.values import FileRef, ReadFile, Skip, Span
+from rlmd.values import FileRef, ReadFile, Skip, Span, TextEncoding
 from unit.ingest.sinks import MemorySink
 
 pytestmark = pytest.mark.real_io
@@ -98,7 +98,7 @@ async def test_a_file_that_changed_once_while_read_is_read_again(tmp_path, monke
 
 async def test_a_failing_sink_is_nobodys_skip(tmp_path):
     class FullDisk(MemorySink):
-        def add(self, sha256: str, data: bytes) -> Span:
+        def add(self, sha256: str, data: bytes, encoding: TextEncoding) -> Span:
             raise OSError(28, "No space left on device")
 
     (tmp_path / "a").write_bytes(b"a")
