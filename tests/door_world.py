@@ -30,6 +30,7 @@ from rlmd.answers import (
 )
 from rlmd.doors import listener
 from rlmd.doors.mcp_server import McpDoor
+from rlmd.doors.traffic import Bounds, Traffic
 from rlmd.engine.cells import ExecRequest
 from rlmd.errors import NotFound
 from rlmd.look.glob import GlobResult
@@ -37,6 +38,7 @@ from rlmd.look.grep import FoundLine, GrepResult
 from rlmd.look.read import ReadResult
 from rlmd.memory.ask import Item, Recalled
 from rlmd.memory.entry import Changed, Stored
+from rlmd.observe import Timings
 from rlmd.sandbox.requests import ExecResult
 from rlmd.status import MemoryFacts, ProcessFacts, Status
 from rlmd.values import Citation, Progress, Report, Session, SkipTally
@@ -154,6 +156,9 @@ class CannedServices:
         await self._meet_fate(session, request, _nobody)
         return Changed(request.key, request.project or "/tree", 2, "forgotten")
 
+    async def metrics(self) -> str:
+        return "rlmd_connections 1\n"
+
     async def status(self, *, verbose: bool) -> Status:
         return Status(
             version="0.1.0",
@@ -215,6 +220,7 @@ class World:
 
     path: Path
     door: McpDoor
+    traffic: Traffic
     clients: AsyncExitStack
 
     async def connect(self) -> RawClient:
@@ -225,16 +231,17 @@ class World:
 
 @asynccontextmanager
 async def open_door(
-    path: Path, services: Any, *, max_connections: int = 64, uid: int | None = None, **limits: Any
+    path: Path, services: Any, *, uid: int | None = None, draining: trio.Event | None = None, **bounds: Any
 ) -> AsyncIterator[World]:
     """Serve *services* at *path* for the length of the block."""
     bound = listener.bind(str(path))
-    door = McpDoor(services, version="0.1.0", **limits)
+    traffic = Traffic(Bounds(**bounds))
+    door = McpDoor(services, version="0.1.0", traffic=traffic, timings=Timings(), draining=draining)
     try:
         async with trio.open_nursery() as nursery, AsyncExitStack() as clients:
-            serve = partial(listener.serve, bound, door.serve, max_connections=max_connections, uid=uid)
+            serve = partial(listener.serve, bound, door.serve, traffic=traffic, uid=uid)
             await nursery.start(serve)
-            yield World(path, door, clients)
+            yield World(path, door, traffic, clients)
             nursery.cancel_scope.cancel()
     finally:
         bound.close()

@@ -22,6 +22,7 @@ from rlmd.corpus.collect import Limits, Sources
 from rlmd.corpus.keeper import Answer, Request, corpus_keeper
 from rlmd.doors.listener import Peer
 from rlmd.doors.mcp_server import McpDoor
+from rlmd.doors.traffic import Traffic
 from rlmd.engine.answering import Answering
 from rlmd.engine.archive import Archive, open_archive
 from rlmd.engine.cells import Cells
@@ -44,6 +45,7 @@ from rlmd.llm.values import Ask, Reply
 from rlmd.memory.batch import Change, Done
 from rlmd.memory.recall import Recaller, open_recaller
 from rlmd.memory.writer import RESTART, memory_writer
+from rlmd.observe import Timings
 from rlmd.offload import Offload, open_offload
 from rlmd.pipeline import Pipeline
 from rlmd.roots import Roots
@@ -87,11 +89,14 @@ class Daemon:
     journal: Mailbox[Note, None]
     archive: Archive
     sandbox: Mailbox[SandboxRequest, SandboxAnswer]
+    stages: Timings
     started_at: float
 
-    def open_doors(self, requests: trio.Nursery) -> Callable[[trio.SocketStream, Peer], Awaitable[None]]:
-        """Return what serves one connection; jobs and checks run in *requests*."""
-        doors = self.config.doors
+    def open_doors(
+        self, requests: trio.Nursery, traffic: Traffic
+    ) -> Callable[[trio.SocketStream, Peer], Awaitable[None]]:
+        """Return what serves one connection within *traffic*; jobs and checks run in *requests*."""
+        tools = Timings()
         jobs = Jobs[Analysis](requests, most=MOST_JOBS)
         health = Health(
             self.supervisor,
@@ -102,7 +107,10 @@ class Daemon:
             self.started_at,
             self.meter,
             self._describe_sandbox,
-            self.doubts,
+            traffic.facts,
+            tools=tools,
+            stages=self.stages,
+            doubts=self.doubts,
         )
         requests.start_soon(health.check_memory)
         requests.start_soon(_wind_up, jobs, self.life.draining, self.config.daemon.grace_s)
@@ -122,10 +130,8 @@ class Daemon:
         door = McpDoor(
             pipeline,
             version=__version__,
-            max_frame_bytes=doors.max_frame_bytes,
-            max_requests=doors.max_requests,
-            write_timeout_s=doors.write_timeout_s,
-            wait_s=doors.wait_s,
+            traffic=traffic,
+            timings=tools,
             draining=self.life.draining,
         )
         return door.serve
@@ -172,9 +178,10 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
     A failing boot is raised as it is: nothing is served by half a daemon.
     """
     started_at = trio.current_time()
+    stages = Timings()
     async with (
         open_offload(idle_s=config.tokens.idle_s) as offload,
-        open_supervisor(grace=config.daemon.grace_s) as supervisor,
+        open_supervisor(grace=config.daemon.grace_s, note=stages.add) as supervisor,
     ):
         memory = str(state / "memory.db")
         writer: Mailbox[Change, Done] = await supervisor.start_batch(
@@ -211,6 +218,7 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
                 journal=journal,
                 archive=archive,
                 sandbox=sandbox,
+                stages=stages,
                 started_at=started_at,
             )
 

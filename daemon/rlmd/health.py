@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import trio
@@ -16,9 +16,11 @@ from rlmd.corpus.snapshot import Snapshot
 from rlmd.engine.jobs import Jobs
 from rlmd.llm.meter import Meter
 from rlmd.memory.recall import Recaller
+from rlmd.metrics import exposition
+from rlmd.observe import Timings
 from rlmd.process import process_facts
 from rlmd.sandbox.requests import Description
-from rlmd.status import ActorFacts, CorpusState, JobCounts, MemoryFacts, Problem, Status
+from rlmd.status import ActorFacts, CorpusState, DoorFacts, JobCounts, MemoryFacts, Problem, Status
 from rlmd.supervision import ActorStats, Mailbox, Supervisor
 
 
@@ -27,7 +29,7 @@ class Health:
     """What a status is made of.
 
     `doubts` are what boot found wrong with the model endpoint; `integrity` is what the check of the
-    memory file at boot has found so far.
+    memory file at boot has found so far; `tools` and `stages` know how long calls and actors take.
     """
 
     supervisor: Supervisor
@@ -38,6 +40,9 @@ class Health:
     started_at: float
     meter: Meter
     describe_sandbox: Callable[[], Awaitable[Description]]
+    doors: Callable[[], DoorFacts] = DoorFacts
+    tools: Timings = field(default_factory=Timings)
+    stages: Timings = field(default_factory=Timings)
     doubts: tuple[Problem, ...] = ()
     integrity: str = "being checked"
 
@@ -66,8 +71,18 @@ class Health:
             memory=MemoryFacts(holdings.items, holdings.bytes, holdings.wal_bytes, self.integrity),
             jobs=JobCounts(running=self.jobs.running, done=self.jobs.finished),
             sandbox=sandbox.facts,
+            doors=self.doors(),
             process=process_facts(),
             problems=problems,
+        )
+
+    async def metrics(self) -> str:
+        """Write all figures as Prometheus reads them."""
+        return exposition(
+            await self.status(check=False),
+            tools=self.tools.summary(),
+            stages=self.stages.summary(),
+            usd_by_project=self.meter.usd_by_project,
         )
 
     async def _kept(self) -> list[Snapshot]:

@@ -189,6 +189,10 @@ class Pipeline:
         """Write a whole copy of the memory file and return where it is."""
         return await self.recaller.back_up()
 
+    async def metrics(self) -> str:
+        """Write the daemon's figures as Prometheus reads them."""
+        return await self.health.metrics()
+
     async def status(self, *, verbose: bool) -> Status:
         """Say how the daemon is; *verbose* checks the memory file once more."""
         return await self.health.status(check=verbose)

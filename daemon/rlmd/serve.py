@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,8 @@ import trio
 from rlmd import lockfile, observe, paths, sd
 from rlmd.config import Config, load
 from rlmd.doors import listener
-from rlmd.doors.listener import Door, Peer, SocketTaken
+from rlmd.doors.listener import Door, SocketTaken
+from rlmd.doors.traffic import Bounds, Traffic
 from rlmd.errors import ConfigError
 from rlmd.lifecycle import Lifecycle, open_lifecycle
 
@@ -67,32 +68,16 @@ async def serve(config: Config, door: Door, options: Options, *, state: Path, ca
         from rlmd.boot import open_daemon  # noqa: PLC0415  # the second that the socket need not wait for
 
         async with open_daemon(config, life, state=state, cache=cache) as daemon, life.serving() as requests:
-            traffic = _Traffic(daemon.open_doors(requests))
+            traffic = Traffic(_bounds(config))
+            handle = daemon.open_doors(requests, traffic)
             _announce(life, door)
             if (options.systemd or options.on_demand) and config.daemon.idle_exit_s:
                 life.stop_when_idle(traffic.quiet_since, config.daemon.idle_exit_s)
-            limit = config.doors.max_connections
-            await listener.serve(door, traffic.serve, max_connections=limit, connections=requests)
+            await listener.serve(door, handle, traffic=traffic, connections=requests)
 
 
-class _Traffic:
-    """Counts connections, so that a daemon nobody talks to can end."""
-
-    def __init__(self, handle: Callable[[trio.SocketStream, Peer], Awaitable[None]]) -> None:
-        self._handle = handle
-        self._open = 0
-        self._quiet_since = trio.current_time()
-
-    async def serve(self, stream: trio.SocketStream, peer: Peer) -> None:
-        self._open += 1
-        try:
-            await self._handle(stream, peer)
-        finally:
-            self._open -= 1
-            self._quiet_since = trio.current_time()
-
-    def quiet_since(self) -> float | None:
-        return None if self._open else self._quiet_since
+def _bounds(config: Config) -> Bounds:
+    return Bounds(**dict(config.doors))
 
 
 class StateTaken(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -95,6 +96,21 @@ class ProcessFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class DoorFacts:
+    """Connections and calls in hand against their bounds, `max_requests` of one connection.
+
+    `refused` counts, by reason, peers that were not let in or not kept.
+    """
+
+    connections: int = 0
+    max_connections: int = 0
+    requests: int = 0
+    max_requests: int = 0
+    accepted: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something that is wrong, and the command or setting that mends it."""
 
@@ -116,5 +132,6 @@ class Status:
     memory: MemoryFacts
     jobs: JobCounts = field(default_factory=JobCounts)
     sandbox: SandboxFacts = field(default_factory=SandboxFacts)
+    doors: DoorFacts = field(default_factory=DoorFacts)
     process: ProcessFacts
     problems: tuple[Problem, ...] = ()

@@ -127,6 +127,14 @@ STATUS = {
     "memory": {"items": int, "bytes": int, "wal_bytes": int, "integrity": str},
     "jobs": {"running": int, "queued": int, "done": int},
     "sandbox": {"available": bool, "layers": [str], "sessions": int},
+    "doors": {  # ours
+        "connections": int,
+        "max_connections": int,
+        "requests": int,
+        "max_requests": int,
+        "accepted": int,
+        "refused": {str: int},
+    },
     "process": {
         "rss_bytes": int,
         "limit_bytes": int,

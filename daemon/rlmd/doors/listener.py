@@ -20,6 +20,7 @@ import structlog
 import trio
 
 from rlmd import lockfile
+from rlmd.doors.traffic import Traffic
 from rlmd.errors import ConfigError
 from rlmd.paths import make_private_dir
 
@@ -97,7 +98,7 @@ async def serve(
     door: Door,
     handle: Callable[[trio.SocketStream, Peer], Awaitable[None]],
     *,
-    max_connections: int,
+    traffic: Traffic,
     connections: trio.Nursery | None = None,
     uid: int | None = None,
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
@@ -106,15 +107,13 @@ async def serve(
 
     Given a nursery for them, *connections* outlive the accepting, and those that the kernel had taken
     in by its end are handed over, too; on an inherited socket they wait for the next daemon.  A
-    handler that raises loses its own connection only.  Beyond *max_connections* a peer is told so
+    handler that raises loses its own connection only.  Beyond the bounds of *traffic* a peer is told so
     and let go.  *uid* is the one user let in, by default the process's own.
     """
     door.socket.setblocking(False)
     # A duplicate, since serve_listeners closes what it was given, and with it who still waits.
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(door.socket.dup()))
-    admit = partial(
-        _admit, handle, trio.CapacityLimiter(max_connections), os.getuid() if uid is None else uid
-    )
+    admit = partial(_admit, handle, traffic, os.getuid() if uid is None else uid)
     try:
         await trio.serve_listeners(admit, [listener], handler_nursery=connections, task_status=task_status)
     finally:
@@ -133,27 +132,26 @@ def _waiting(door: Door) -> Iterator[trio.SocketStream]:
 
 async def _admit(
     handle: Callable[[trio.SocketStream, Peer], Awaitable[None]],
-    places: trio.CapacityLimiter,
+    traffic: Traffic,
     uid: int,
     stream: trio.SocketStream,
 ) -> None:
     async with stream:
         peer = _peer(stream)
         if peer.uid != uid:
+            traffic.refused["foreign_uid"] += 1
             log.warning("connection.refused", reason="foreign_uid", peer_uid=peer.uid, peer_pid=peer.pid)
             return
-        try:
-            places.acquire_nowait()
-        except trio.WouldBlock:
-            log.warning("connection.refused", reason="too_many", limit=int(places.total_tokens))
+        if traffic.is_full:
+            traffic.refused["too_many"] += 1
+            log.warning("connection.refused", reason="too_many", limit=traffic.bounds.max_connections)
             await _say_busy(stream)
             return
-        try:
-            await handle(stream, peer)
-        except Exception:
-            log.exception("connection.crashed", error_id=secrets.token_hex(4), peer_pid=peer.pid)
-        finally:
-            places.release()
+        with traffic.connection():
+            try:
+                await handle(stream, peer)
+            except Exception:
+                log.exception("connection.crashed", error_id=secrets.token_hex(4), peer_pid=peer.pid)
 
 
 async def _say_busy(stream: trio.SocketStream) -> None:

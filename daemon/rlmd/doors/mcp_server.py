@@ -11,6 +11,7 @@ import secrets
 import socket
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -37,12 +38,15 @@ from rlmd.answers import Json
 from rlmd.doors.errors import Failure, explain
 from rlmd.doors.listener import Peer
 from rlmd.doors.messages import Hello
+from rlmd.doors.pages import page
 from rlmd.doors.progress import notifying
 from rlmd.doors.resources import TEMPLATES, list_resources, read_resource
 from rlmd.doors.services import Services
 from rlmd.doors.tools import TOOLS, Call, Reply, Verb, tool_named
+from rlmd.doors.traffic import Traffic
 from rlmd.doors.wire import Wire
 from rlmd.errors import Busy
+from rlmd.observe import Timings
 from rlmd.values import Session
 
 log = structlog.get_logger(__name__)
@@ -76,9 +80,9 @@ Context = ServerRequestContext[Connection]
 class McpDoor:
     """Serves MCP on connections that a listener accepted.
 
-    At most `max_requests` tool calls of a connection are in hand at once; further ones are told
-    `busy`.  `max_chars` and `wait_s` hold where a call does not say.  Once `draining` is set nothing
-    more is read: each connection ends when the calls it made are answered.
+    How much a connection may ask for is in the bounds of `traffic`: tool calls beyond them are told
+    `busy`.  `timings` hears how long each call took.  `max_chars` holds where a call does not say.
+    Once `draining` is set nothing more is read: each connection ends when its calls are answered.
     """
 
     def __init__(
@@ -86,20 +90,16 @@ class McpDoor:
         services: Services,
         *,
         version: str,
-        max_frame_bytes: int = 8 << 20,
-        max_requests: int = 32,
-        write_timeout_s: float = 30.0,
+        traffic: Traffic,
+        timings: Timings,
         max_chars: int = 9_000,
-        wait_s: float = 25.0,
         draining: trio.Event | None = None,
     ) -> None:
-        self._services = services
+        self.services = services
+        self._traffic = traffic
+        self._timings = timings
         self._draining = trio.Event() if draining is None else draining
-        self._max_frame_bytes = max_frame_bytes
-        self._max_requests = max_requests
-        self._write_timeout_s = write_timeout_s
         self._max_chars = max_chars
-        self._wait_s = wait_s
         self._tools = [tool.describe() for tool in TOOLS]
         self._server: Server[Connection] = Server(
             "rlmd",
@@ -119,9 +119,11 @@ class McpDoor:
         connection = Connection(Session(f"c-{secrets.token_hex(6)}", _working_directory(peer)))
         wire = Wire(
             stream,
-            max_frame_bytes=self._max_frame_bytes,
-            write_timeout_s=self._write_timeout_s,
+            max_frame_bytes=self._traffic.bounds.max_frame_bytes,
+            write_timeout_s=self._traffic.bounds.write_timeout_s,
             greet=connection.greet,
+            page=partial(page, self.services),
+            refused=self._traffic.refused,
         )
         with structlog.contextvars.bound_contextvars(connection_id=connection.session.id), wire.end:
             log.info("connection.opened", peer_pid=peer.pid)
@@ -145,7 +147,7 @@ class McpDoor:
     async def _list_resources(
         self, _context: Context, params: PaginatedRequestParams | None
     ) -> ListResourcesResult:
-        return await list_resources(self._services, params.cursor if params else None)
+        return await list_resources(self.services, params.cursor if params else None)
 
     async def _list_templates(
         self, _context: Context, _params: PaginatedRequestParams | None
@@ -155,23 +157,26 @@ class McpDoor:
     async def _read_resource(
         self, _context: Context, params: ReadResourceRequestParams
     ) -> ReadResourceResult:
-        return await read_resource(self._services, str(params.uri))
+        return await read_resource(self.services, str(params.uri))
 
     async def _call_tool(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
         tool = tool_named(params.name)
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
         connection = context.lifespan_context
-        if connection.requests >= self._max_requests:
-            crowd = f"{self._max_requests} calls of this connection are running"
+        bounds = self._traffic.bounds
+        if connection.requests >= bounds.max_requests:
+            self._traffic.refused["busy"] += 1
+            crowd = f"{bounds.max_requests} calls of this connection are running"
             return _failed(explain(Busy(crowd, "Wait for one to end.")))
         connection.requests += 1
         started, outcome = trio.current_time(), "cancelled"
         wants_progress = "progress_token" in (context.meta or {})
         try:
-            async with notifying(context.session.report_progress if wants_progress else None) as report:
-                call = Call(self._services, connection.session, report, self._max_chars, self._wait_s)
-                result = await _answer(tool, call, params)
+            with self._traffic.request(), self._timings.measure(tool.name):
+                async with notifying(context.session.report_progress if wants_progress else None) as report:
+                    call = Call(self.services, connection.session, report, self._max_chars, bounds.wait_s)
+                    result = await _answer(tool, call, params)
             outcome = "failed" if result.is_error else "answered"
             return result
         finally:

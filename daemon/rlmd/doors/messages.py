@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os.path
+import re
 from dataclasses import dataclass
 
 from mcp_types import INVALID_REQUEST, PARSE_ERROR
@@ -11,6 +12,7 @@ from mcp_types.jsonrpc import JSONRPCMessage, JSONRPCNotification, RequestId, js
 from pydantic import ValidationError
 
 HELLO = "rlmd/hello"
+GET = re.compile(rb"GET (/\S*) HTTP/1\.[01]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,13 @@ class Hello:
     cwd: str | None
     paths: tuple[str, ...] = ()
     version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """The first line of an HTTP request: somebody wants a page, such as /metrics."""
+
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class Refusal:
         return json.dumps({"jsonrpc": "2.0", "id": self.id, "error": error}).encode() + b"\n"
 
 
-def decode(frame: bytes) -> JSONRPCMessage | Hello | Refusal:
+def decode(frame: bytes) -> JSONRPCMessage | Hello | Get | Refusal:
     """Say what *frame* is; never raises, whatever the bytes are."""
     try:
         message = jsonrpc_message_adapter.validate_json(frame, by_name=False)
@@ -44,6 +53,8 @@ def decode(frame: bytes) -> JSONRPCMessage | Hello | Refusal:
         if any(
             error["type"] == "json_invalid" for error in exc.errors(include_url=False, include_input=False)
         ):
+            if get := GET.fullmatch(frame):
+                return Get(get[1].decode(errors="replace"))
             return Refusal(PARSE_ERROR, "Parse error: the line is not JSON")
         return _explain(json.loads(frame))
     if isinstance(message, JSONRPCNotification) and b'"id"' in frame:

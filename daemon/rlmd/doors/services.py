@@ -88,6 +88,10 @@ class Services(Protocol):
         """Write a whole copy of the memory file and return where it is."""
         ...
 
+    async def metrics(self) -> str:
+        """Write the daemon's figures as Prometheus reads them."""
+        ...
+
     async def status(self, *, verbose: bool) -> Status:
         """Say how the daemon is."""
         ...

@@ -7,14 +7,17 @@ and whoever does not read their answers is not read either.
 from __future__ import annotations
 
 import select
-from collections.abc import Callable
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 import anyio
 import trio
 from mcp.shared.message import SessionMessage
-from mcp_types import INVALID_REQUEST
+from mcp_types import INVALID_REQUEST, PARSE_ERROR
 from mcp_types.jsonrpc import (
     JSONRPCError,
     JSONRPCMessage,
@@ -25,7 +28,7 @@ from mcp_types.jsonrpc import (
 )
 
 from rlmd.doors.framing import Framer, FrameTooLarge
-from rlmd.doors.messages import Hello, Refusal, decode
+from rlmd.doors.messages import Get, Hello, Refusal, decode
 
 CHUNK_BYTES = 65_536
 IN_THREAD_BYTES = 1 << 20
@@ -50,6 +53,8 @@ class Wire:
         max_frame_bytes: int,
         write_timeout_s: float,
         greet: Callable[[Hello], None],
+        page: Callable[[str], Awaitable[bytes]],
+        refused: Counter[str],
     ) -> None:
         self.end = trio.CancelScope()
         self.reads = Reads(self)
@@ -58,6 +63,8 @@ class Wire:
         self._framer = Framer(max_frame_bytes)
         self._write_timeout_s = write_timeout_s
         self._greet = greet
+        self._page = page
+        self._refused = refused
         self._sending = trio.Lock()
         self._torn = False
         self._greetable = True
@@ -83,6 +90,11 @@ class Wire:
                     await self.refuse(
                         Refusal(INVALID_REQUEST, "Invalid Request: a greeting comes before requests")
                     )
+                case Get() if self._greetable:
+                    await self._show(message)
+                    break
+                case Get():
+                    await self.refuse(Refusal(PARSE_ERROR, "Parse error: the line is not JSON"))
                 case Refusal():
                     await self.refuse(message)
                 case _:
@@ -135,6 +147,17 @@ class Wire:
         await self.refuse(
             Refusal(INVALID_REQUEST, "Invalid Request: the frame is too large; the connection closes")
         )
+        await self._read_on()
+
+    async def _show(self, get: Get) -> None:
+        """Answer a reader of pages in the words of HTTP, and be done with it."""
+        with suppress(anyio.BrokenResourceError):
+            await self._write(await self._page(get.path))
+            with suppress(OSError):  # the peer is gone already
+                self._stream.socket.shutdown(socket.SHUT_WR)
+            await self._read_on()
+
+    async def _read_on(self) -> None:
         with trio.move_on_after(LINGER_S):
             while not self._ended and await self._receive_some():
                 pass
@@ -179,6 +202,7 @@ class Wire:
                     await self._stream.send_all(line)
                 self._torn = False
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as exc:
+                self._refused["slow"] += isinstance(exc, trio.TooSlowError)
                 raise anyio.BrokenResourceError from exc
             finally:
                 if self._torn:

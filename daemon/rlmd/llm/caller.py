@@ -93,7 +93,7 @@ class _Caller:
         """Answer *ask* from the cache, from a call under way, or by a call."""
         with self._accept(ask.job):
             if not ask.use_cache:
-                return await self._call(ask.chat, _ticket(ask))
+                return await self._call(ask, _ticket(ask))
             key = request_key(ask.project, self._upstream.name, ask.chat)
             if (kept := await self._cache.get(key)) is not None:
                 self._meter.hits += 1
@@ -122,7 +122,7 @@ class _Caller:
         if flight is None or flight.abandoned:
             self._meter.misses += 1
             ticket = _ticket(ask)
-            flight = Flight(partial(self._call_and_keep, key, ask.chat, ticket))
+            flight = Flight(partial(self._call_and_keep, key, ask, ticket))
             self._flights[key] = flight, ticket
             self._nursery.start_soon(self._fly, key, flight)
         else:
@@ -140,38 +140,38 @@ class _Caller:
             if standing is flight:  # an abandoned one may have been replaced
                 del self._flights[key]
 
-    async def _call_and_keep(self, key: bytes, chat: Chat, ticket: Ticket) -> Reply:
-        reply = await self._call(chat, ticket)
+    async def _call_and_keep(self, key: bytes, ask: Ask, ticket: Ticket) -> Reply:
+        reply = await self._call(ask, ticket)
         self._cache.put(key, reply)
         return reply
 
-    async def _call(self, chat: Chat, ticket: Ticket) -> Reply:
+    async def _call(self, ask: Ask, ticket: Ticket) -> Reply:
         """Attempt until there is a reply or no hope; between attempts the place in the gate is free."""
         failures = 0
         while True:
             try:
-                return await self._attempt(chat, ticket)
+                return await self._attempt(ask, ticket)
             except UpstreamError as error:
                 failures += 1
                 pause_s = self._limits.retry.pause_s(failures, error, self._luck())
                 if pause_s is None:
                     raise
-                log.debug("call.retried", model=chat.model, reason=error.kind, pause_s=round(pause_s, 3))
+                log.debug("call.retried", model=ask.chat.model, reason=error.kind, pause_s=round(pause_s, 3))
             await trio.sleep(pause_s)
 
-    async def _attempt(self, chat: Chat, ticket: Ticket) -> Reply:
+    async def _attempt(self, ask: Ask, ticket: Ticket) -> Reply:
         async with self.gate.passage(ticket) as passage:
             self._meter.calls += 1
             try:
-                reply, rates = await self._in_time(chat)
+                reply, rates = await self._in_time(ask.chat)
             except UpstreamError as error:
                 passage.result = error
                 self._meter.errors += 1
                 if error.usage is not None:
-                    self._meter.count(error.usage)
+                    self._meter.count(error.usage, ask.project)
                 raise
             passage.result = reply, rates
-            self._meter.count(reply.usage)
+            self._meter.count(reply.usage, ask.project)
             return reply
 
     async def _in_time(self, chat: Chat) -> tuple[Reply, RateInfo]:

@@ -14,7 +14,7 @@ class Meter:
     """Totals that outlive a restart of the caller, which alone adds to them; for everybody else to read.
 
     `calls` are attempts that reached for the endpoint, `errors` those of them that brought nothing.
-    `usd` is None as soon as the price of one counted call is unknown.
+    `usd` is None as soon as the price of one counted call is unknown, and so is what a project has cost.
     """
 
     endpoint: str | None = None
@@ -28,14 +28,16 @@ class Meter:
     hits: int = 0
     misses: int = 0
     joined: int = 0
+    usd_by_project: dict[str, float | None] = field(default_factory=dict)
     gate: Gate | None = field(default=None, repr=False)
 
-    def count(self, usage: Usage) -> None:
-        """Add what one call was counted for."""
+    def count(self, usage: Usage, project: str) -> None:
+        """Add what one call for *project* was counted for."""
         self.tokens_in += usage.tokens_in
         self.tokens_out += usage.tokens_out
         self.cached_tokens += usage.cached_tokens
-        self.usd = None if self.usd is None or usage.usd is None else self.usd + usage.usd
+        self.usd = _sum(self.usd, usage.usd)
+        self.usd_by_project[project] = _sum(self.usd_by_project.get(project, 0.0), usage.usd)
 
     def facts(self) -> LlmFacts:
         """Describe the endpoint as status shows it.
@@ -57,3 +59,7 @@ class Meter:
             usd=self.usd,
             cache=CacheFacts(self.hits, self.misses, self.joined),
         )
+
+
+def _sum(known: float | None, more: float | None) -> float | None:
+    return None if known is None or more is None else known + more

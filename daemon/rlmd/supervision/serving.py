@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,9 +21,13 @@ CRASHES_IN_A_ROW = 3
 
 @dataclass(eq=False, slots=True)
 class Ledger:
-    """What is known of one actor, over all its workers and incarnations."""
+    """What is known of one actor, over all its workers and incarnations.
+
+    `note` hears of each request how many seconds it was in hand, however it ended.
+    """
 
     in_hand: dict[Envelope[Any, Any], float] = field(default_factory=dict)
+    note: Callable[[float], None] | None = None
     restarts: int = 0
     last_error: str | None = None
     degraded_until: float = float("-inf")
@@ -36,8 +40,11 @@ class Ledger:
         try:
             yield
         finally:
+            took_s = trio.current_time() - now
             for envelope in batch:
                 del self.in_hand[envelope]
+                if self.note is not None:
+                    self.note(took_s)
 
     def note_crash(self, crash: BaseException, quiet_after_s: float) -> None:
         """Remember *crash*; the actor is degraded until *quiet_after_s* seconds bring no other."""

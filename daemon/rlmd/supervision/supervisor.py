@@ -64,8 +64,9 @@ class ActorStats:
 class Supervisor:
     """Starts actors in order, restarts the ones that crash, and drains them in reverse order."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, note: Callable[[str, float], None] | None = None) -> None:
         self._nursery = nursery
+        self._note = note
         self._pools: list[_Pool[Any, Any, Any]] = []
 
     async def start(
@@ -113,20 +114,25 @@ class Supervisor:
             await pool.mailbox.gone.wait()
 
     async def _start(self, pool: _Pool[Q, R, H]) -> Mailbox[Q, R]:
+        if self._note is not None:
+            pool.ledger.note = partial(self._note, pool.mailbox.name)
         await self._nursery.start(pool.run)
         self._pools.append(pool)
         return pool.mailbox
 
 
 @asynccontextmanager
-async def open_supervisor(*, grace: float) -> AsyncIterator[Supervisor]:
+async def open_supervisor(
+    *, grace: float, note: Callable[[str, float], None] | None = None
+) -> AsyncIterator[Supervisor]:
     """Supervise for the length of the block; leaving it drains, an exception in it cancels.
 
     A lone error of an actor's first start, or RestartsExhausted, is raised without its groups.
+    *note* is called with the name of an actor and the seconds that each request was in its hands.
     """
     with ungrouped():
         async with trio.open_nursery() as nursery:
-            supervisor = Supervisor(nursery)
+            supervisor = Supervisor(nursery, note)
             yield supervisor
             await supervisor.drain(grace)
 

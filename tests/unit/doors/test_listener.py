@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mcp import Client
 
 from door_world import CannedServices, call, open_door
 from rlmd.doors import listener
+from rlmd.doors.traffic import Bounds, Traffic
 from rlmd.doors.wire import Wire
 from rlmd.errors import ConfigError
 
@@ -120,7 +122,9 @@ async def test_clients_that_come_before_the_door_is_served_are_answered_then(hom
 
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery, early:
-            await nursery.start(partial(listener.serve, door, echo, max_connections=2))
+            await nursery.start(
+                partial(listener.serve, door, echo, traffic=Traffic(Bounds(max_connections=2)))
+            )
             heard = await early.receive_some()
             nursery.cancel_scope.cancel()
     door.close()
@@ -139,7 +143,9 @@ async def test_clients_that_wait_when_the_accepting_ends_are_served_all_the_same
         async with trio.open_nursery() as connections:
             with trio.CancelScope() as accepting:
                 accepting.cancel()
-                await listener.serve(door, greet, max_connections=9, connections=connections)
+                await listener.serve(
+                    door, greet, traffic=Traffic(Bounds(max_connections=9)), connections=connections
+                )
         heard = [await stream.receive_some() for stream in late]
     door.close()
     for stream in late:
@@ -210,7 +216,9 @@ async def test_a_handler_that_crashes_loses_its_own_connection_only(home: Any, e
 
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(listener.serve, door, handle, max_connections=4))
+            await nursery.start(
+                partial(listener.serve, door, handle, traffic=Traffic(Bounds(max_connections=4)))
+            )
             good, bad = [await trio.open_unix_socket(str(home.socket)) for _ in range(2)]
             async with good, bad:
                 await bad.send_all(b"crash")
@@ -276,13 +284,24 @@ async def test_a_drain_ends_idle_connections_at_once_and_the_others_after_their_
     assert end is None
 
 
+async def _no_page(_: str) -> bytes:
+    raise AssertionError("nobody asked for a page")
+
+
 def unix_client(path: Path) -> Any:
     """Return a transport for the package's own client."""
 
     class Transport:
         async def __aenter__(self) -> Any:
             self.stream = await trio.open_unix_socket(str(path))
-            wire = Wire(self.stream, max_frame_bytes=8 << 20, write_timeout_s=5, greet=print)
+            wire = Wire(
+                self.stream,
+                max_frame_bytes=8 << 20,
+                write_timeout_s=5,
+                greet=print,
+                page=_no_page,
+                refused=Counter(),
+            )
             return wire.reads, wire.writes
 
         async def __aexit__(self, *_: object) -> None:
