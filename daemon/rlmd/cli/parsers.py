@@ -64,6 +64,18 @@ def _add_daemon(commands: argparse._SubParsersAction[Parser]) -> None:
     status = commands.add_parser("status", help="say how the daemon is")
     status.add_argument("--json", action="store_true", help="print the facts as JSON")
     status.set_defaults(run=_status)
+    top = commands.add_parser("top", help="watch the daemon at work")
+    top.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="between screens")
+    top.set_defaults(run=_top)
+    metrics = commands.add_parser("metrics", help="print the daemon's figures as Prometheus reads them")
+    metrics.set_defaults(run=_metrics)
+    logs = commands.add_parser("logs", help="print what the daemon has logged")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
+    logs.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="the last N (default 100)")
+    logs.set_defaults(run=_logs)
+    bugreport = commands.add_parser("bugreport", help="write what a maintainer needs, without what is yours")
+    bugreport.add_argument("file", nargs="?", help="default: rlmd-bugreport-TIME.tar.gz")
+    bugreport.set_defaults(run=_bugreport)
     stop = commands.add_parser("stop", help="stop the daemon, after the work in hand")
     stop.set_defaults(run=_stop)
 
@@ -84,6 +96,30 @@ def _status(args: argparse.Namespace) -> int:
     from rlmd.cli.status import status
 
     return status(as_json=args.json)
+
+
+def _top(args: argparse.Namespace) -> int:
+    from rlmd.cli.top import top
+
+    return top(interval_s=max(args.interval, 0.1))
+
+
+def _metrics(_args: argparse.Namespace) -> int:
+    from rlmd.cli.metrics import metrics
+
+    return metrics()
+
+
+def _logs(args: argparse.Namespace) -> int:
+    from rlmd.cli.logs import logs
+
+    return logs(follow=args.follow, lines=max(args.lines, 0))
+
+
+def _bugreport(args: argparse.Namespace) -> int:
+    from rlmd.cli.bugreport import bugreport
+
+    return bugreport(file=args.file)
 
 
 def _stop(_args: argparse.Namespace) -> int:

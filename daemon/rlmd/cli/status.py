@@ -28,7 +28,7 @@ def as_text(found: Mapping[str, Any]) -> str:
     process, memory, jobs = found["process"], found["memory"], found["jobs"]
     used, limit = process["rss_bytes"] // MIB, process["limit_bytes"] // MIB
     lines = [
-        f"rlmd {found['version']} is {found['state']}: pid {found['pid']}, up {_duration(found['uptime_s'])}",
+        f"rlmd {found['version']} is {found['state']}: pid {found['pid']}, up {duration(found['uptime_s'])}",
         f"process   {used:,} MiB of {limit:,} MiB ({process['limit_source']}), {process['threads']} threads",
         f"model     {found['llm']['model'] or 'none: questions are answered by evidence'}",
         f"memory    {memory['items']:,} items, {memory['bytes'] / MIB:.1f} MiB: {memory['integrity']}",
@@ -47,7 +47,8 @@ def as_text(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Write *seconds* as a person says them."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
