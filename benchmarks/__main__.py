@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import platform
 
-from benchmarks import anchors, engine, llm, recall, sandbox, stages
+from benchmarks import anchors, engine, llm, recall, remember, sandbox, stages
 
 BENCHMARKS = {
     "stages": stages.main,
     "sandbox": sandbox.main,
     "llm": llm.main,
     "engine": engine.main,
+    "remember": remember.main,
     "recall": recall.main,
     "anchors": anchors.main,
 }

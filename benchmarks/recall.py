@@ -14,14 +14,17 @@ import re
 import sysconfig
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import apsw
+
+from rlmd.errors import RequestError
 from rlmd.memory.ask import Recall
-from rlmd.memory.batch import Batch
+from rlmd.memory.batch import Batch, Change, Done
 from rlmd.memory.entry import Store
 from rlmd.memory.query import VOCABULARY
 from rlmd.memory.schema import SCHEMA
@@ -108,9 +111,7 @@ def evaluate(load: Callable[[], Set]) -> dict[str, float]:
         path = f"{place}/memory.db"
         keeper = Keeper(path, SCHEMA)
         for at in range(0, len(stores), 256):
-            keeper.commit(
-                stores[at : at + 256], lambda db: Batch(db, max_value_bytes=1 << 20, max_bytes=1 << 32).apply
-            )
+            keeper.transact(stores[at : at + 256], _write)
         reader = Reader(open_reader(path, VOCABULARY))
         totals = dict.fromkeys([f"R@{depth}" for depth in DEPTHS] + ["MRR"], 0.0)
         for question in questions:
@@ -124,6 +125,10 @@ def evaluate(load: Callable[[], Set]) -> dict[str, float]:
     return {name: total / max(1, len(questions)) for name, total in totals.items()} | {
         "questions": float(len(questions))
     }
+
+
+def _write(db: apsw.Connection, stores: Sequence[Change]) -> list[Done | RequestError]:
+    return Batch(db, max_value_bytes=1 << 20, max_bytes=1 << 32).write(stores)
 
 
 def main() -> None:

@@ -184,22 +184,38 @@ class Keeper:
     def commit(
         self, requests: Sequence[Q], begin: Callable[[apsw.Connection], Callable[[Q], R]]
     ) -> list[R | RequestError]:
-        """Apply each request inside one transaction and return one outcome each, once it is on disk.
+        """Apply each request inside one transaction and return one outcome each, as `transact` does.
 
         *begin* is called inside the transaction and returns what applies one request.  One that is
-        refused by a RequestError leaves no trace and spares the others.  When the disk fails, every
-        outcome is Busy; anything else undoes the batch and is raised.
+        refused by a RequestError leaves no trace and spares the others.
+        """
+
+        def apply_all(db: apsw.Connection, requests: Sequence[Q]) -> list[R | RequestError]:
+            apply = begin(db)
+            return [_attempt(db, request, apply) for request in requests]
+
+        def apply_guarded(db: apsw.Connection, requests: Sequence[Q]) -> list[R | RequestError]:
+            apply = begin(db)
+            return [_attempt_guarded(db, request, apply) for request in requests]
+
+        try:
+            return self.transact(requests, apply_all)
+        except _RefusedTooLateError:
+            return self.transact(requests, apply_guarded)
+
+    def transact(
+        self,
+        requests: Sequence[Q],
+        apply: Callable[[apsw.Connection, Sequence[Q]], list[R]],
+    ) -> list[R | RequestError]:
+        """Let *apply* write all requests in one transaction; return its outcomes once that is on disk.
+
+        When the disk fails, every outcome is Busy; anything else undoes the transaction and is raised.
         """
         try:
             db = self._connection()
-            try:
-                with _transaction(db):
-                    apply = begin(db)
-                    outcomes = [_attempt(db, request, apply) for request in requests]
-            except _RefusedTooLateError:
-                with _transaction(db):
-                    apply = begin(db)
-                    outcomes = [_attempt_guarded(db, request, apply) for request in requests]
+            with _transaction(db):
+                outcomes: list[R | RequestError] = [*apply(db, requests)]
         except _DISK_ERRORS as exc:
             self._abandon()
             return [_refusal(self._path, exc) for _ in requests]

@@ -1,10 +1,10 @@
 """Memory against a plain dict: whatever is stored, refused, crashed and reopened in between."""
 
 import json
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from hypothesis import settings
@@ -22,7 +22,11 @@ from rlmd.store import Keeper, Schema, integrity, open_reader, open_writer
 
 WORDS = ("lock", "zebra", "cache", "daemon", "río", "日本")
 TAGS = ("x", "y", "z")
-begin = partial(Batch, max_value_bytes=1_000, max_bytes=1 << 30)
+
+
+def write(db, requests):
+    return Batch(db, max_value_bytes=1_000, max_bytes=1 << 30).write(requests)
+
 
 projects = st.sampled_from(("p", "q"))
 keys = st.sampled_from(("a", "a/1", "a/2", "b", "b/é", "%"))
@@ -192,36 +196,64 @@ class MemoryMachine(RuleBasedStateMachine):
 
     @rule(batch=batches)
     def store(self, batch):
-        outcomes = self.keeper.commit(batch, lambda db: begin(db).apply)
+        outcomes = self.keeper.transact(batch, write)
 
         told = [type(outcome) if isinstance(outcome, Exception) else outcome.version for outcome in outcomes]
         assert told == [self.model.apply(request) for request in batch]
 
-    @rule(batch=batches, after=st.integers(0, 5))
-    def crash_inside_a_batch(self, batch, after):
-        """Go on with the files as a power cut would leave them after some statements of a batch."""
+    def remains(self):
+        """Return a place for the files that a crash leaves, and what copies them there."""
         self.lives += 1
         remains = self.home / f"memory{self.lives}.db"
 
-        def begin_and_crash(db):
-            write, left = begin(db).apply, [after]
+        def leave():
+            shutil.copy(self.path, remains)
+            shutil.copy(f"{self.path}-wal", f"{remains}-wal")
 
-            def store(request):
-                if left[0] == 0:
-                    shutil.copy(self.path, remains)
-                    shutil.copy(f"{self.path}-wal", f"{remains}-wal")
-                left[0] -= 1
-                return write(request)
+        return remains, leave
 
-            return store
+    @rule(batch=batches, after=st.integers(0, 30))
+    def crash_between_statements(self, batch, after):
+        """Go on with the files as a power cut would leave them after some statements of a batch."""
+        remains, leave = self.remains()
+        left = [after]
 
-        self.keeper.commit(batch, begin_and_crash)
+        def pull_the_plug(_cursor, _sql, _bindings):
+            if left[0] == 0:
+                leave()
+            left[0] -= 1
+            return True
+
+        def write_and_crash(db, requests):
+            db.set_exec_trace(pull_the_plug)
+            try:
+                return write(db, requests)
+            finally:
+                db.set_exec_trace(None)
+
+        self.keeper.transact(batch, write_and_crash)
         if remains.exists():
             self.stop()
             self.start(remains)
         else:
             for request in batch:
                 self.model.apply(request)
+
+    @rule(batch=batches, cut=st.floats(0, 1))
+    def crash_in_the_middle_of_the_log(self, batch, cut):
+        """Go on with the log torn where it was being written: the batch counts whole, or not at all."""
+        self.keeper.empty_log()
+        remains, leave = self.remains()
+        self.keeper.transact(batch, write)
+        leave()
+        log = Path(f"{remains}-wal")
+        kept = int(log.stat().st_size * cut)
+        os.truncate(log, kept)
+        if kept == log.with_name(f"{self.path.name}-wal").stat().st_size:
+            for request in batch:
+                self.model.apply(request)
+        self.stop()
+        self.start(remains)
 
     @rule()
     def reopen(self):

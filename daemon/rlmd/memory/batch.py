@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import cast
 
 import apsw
 
-from rlmd.errors import BadArgument, NotFound, TooLarge, VersionConflict
+from rlmd.errors import NotFound, RequestError, TooLarge, VersionConflict
 from rlmd.memory.entry import Changed, Forget, Purge, Store, Stored, Undo, fresh, require_storable
 from rlmd.memory.exchange import Import, Imported, take_over
+from rlmd.memory.receipts import Receipt, Receipts
 from rlmd.memory.rows import FORGOTTEN, LIVE, SUPERSEDED, Rows, Standing, Version, now, read_anchors
+from rlmd.memory.schema import SEQ_BITS
 from rlmd.store import used_bytes
 
 Change = Store | Forget | Undo | Purge | Import
@@ -27,12 +31,30 @@ class Batch:
     def __init__(self, db: apsw.Connection, *, max_value_bytes: int, max_bytes: int) -> None:
         self._db = db
         self._rows = Rows(db)
+        self._receipts = Receipts(db, self._rows)
         self._max_value_bytes = max_value_bytes
         self._max_bytes = max_bytes
         self._used_bytes = used_bytes(db)
 
-    def apply(self, request: Change) -> Done:
-        """Do what *request* asks for, or raise what is wrong with it."""
+    def write(self, requests: Sequence[Change]) -> list[Done | RequestError]:
+        """Do what each of *requests* asks for, in order; what is refused leaves no trace."""
+        stores = [request for request in requests if isinstance(request, Store)]
+        self._rows.expect((each.project, each.key) for each in stores)
+        self._receipts.expect(
+            (each.project, each.request_id) for each in stores if each.request_id is not None
+        )
+        outcomes = [self._attempt(request) for request in requests]
+        self._flush()
+        return outcomes
+
+    def _attempt(self, request: Change) -> Done | RequestError:
+        """Apply *request*; a verb refuses before it has written, and an import is taken back whole."""
+        try:
+            return self._apply(request)
+        except RequestError as refused:
+            return refused
+
+    def _apply(self, request: Change) -> Done:
         match request:
             case Store():
                 return self.store(request)
@@ -43,15 +65,28 @@ class Batch:
             case Purge():
                 return self.purge(request)
             case Import():
-                self._require_room(sum(map(len, request.lines)))
-                return take_over(self._db, request, max_value_bytes=self._max_value_bytes)
+                return self.take_over(request)
+
+    def take_over(self, request: Import) -> Imported:
+        """Import lines, all of them or none."""
+        self._require_room(sum(map(len, request.lines)))
+        self._flush()
+        savepoint: AbstractContextManager[object] = self._db
+        with savepoint:
+            return take_over(self._db, request, max_value_bytes=self._max_value_bytes)
+
+    def _flush(self) -> None:
+        self._rows.flush()
+        self._receipts.flush()
 
     def store(self, request: Store) -> Stored:
         """Write a new version."""
         size_bytes = require_storable(request, max_value_bytes=self._max_value_bytes)
         project_id = cast("int", self._rows.project_id(request.project, create=True))
-        if request.request_id is not None and (known := self._receipt(project_id, request)):
-            return known
+        if request.request_id is not None and (
+            known := self._receipts.find(project_id, request.request_id, request.key)
+        ):
+            return self._answer_again(request, project_id, known)
         self._require_room(size_bytes + sum(len(each.span) for each in request.anchors))
         at_ns = now()
         standing = self._rows.find(project_id, request.key)
@@ -65,7 +100,8 @@ class Batch:
             id_, rev = standing.id, self._rows.advance(standing, request.key, version)
         self._displace(displaced, id_, at_ns)
         if request.request_id is not None:
-            self._write_receipt(project_id, request, rev, created=created, at_ns=at_ns)
+            receipt = Receipt(request.key, rev, created)
+            self._receipts.keep(project_id, request.request_id, receipt, at_ns)
         return Stored(request.key, request.project, rev, created, request.redactions, fresh(request.anchors))
 
     def _version(
@@ -120,8 +156,7 @@ class Batch:
         """Delete every version, and make the full-text index forget the words of them all."""
         standing = self._known(request.project, request.key)
         self._rows.remove(standing)
-        project_id = self._rows.project_id(request.project, create=False)
-        self._db.execute(_PURGE_RECEIPTS, {"project": project_id, "key": request.key})
+        self._receipts.forget(standing.id >> SEQ_BITS, request.key)
         forget_deleted_words(self._db)
         return Changed(request.key, request.project, 0, "purged")
 
@@ -165,32 +200,13 @@ class Batch:
         hint = f"The nearest that are: {', '.join(near)}." if near else "Recall by words to find its key."
         return NotFound(f"No memory {key!r} stands in {project}.", hint)
 
-    def _receipt(self, project_id: int, request: Store) -> Stored | None:
-        """Return what this request was answered before, if it was."""
-        asked = {"project": project_id, "request": request.request_id}
-        row = self._db.execute(_READ_RECEIPT, asked).fetchone()
-        if row is None:
-            return None
-        key, rev, created = cast("tuple[str, int, int]", row)
-        if key != request.key:
-            raise BadArgument(
-                f"`request_id` {request.request_id!r} was used to store another key, {key!r}.",
-                "A new request takes a new id; only a repeated one takes the old.",
-            )
-        standing = self._rows.find(project_id, key)
-        anchors = () if standing is None else read_anchors(self._db, standing.id, rev)
-        return Stored(key, request.project, rev, bool(created), request.redactions, fresh(anchors))
-
-    def _write_receipt(self, project_id: int, request: Store, rev: int, *, created: bool, at_ns: int) -> None:
-        receipt = {
-            "project": project_id,
-            "request": request.request_id,
-            "key": request.key,
-            "rev": rev,
-            "created": created,
-            "now": at_ns,
-        }
-        self._db.execute(_WRITE_RECEIPT, receipt)
+    def _answer_again(self, request: Store, project_id: int, known: Receipt) -> Stored:
+        self._rows.flush()
+        standing = self._rows.find(project_id, known.key)
+        anchors = () if standing is None else read_anchors(self._db, standing.id, known.rev)
+        return Stored(
+            known.key, request.project, known.rev, known.created, request.redactions, fresh(anchors)
+        )
 
     def _require_room(self, size_bytes: int) -> None:
         self._used_bytes += size_bytes
@@ -226,14 +242,5 @@ def _require_version(request: Store, version: int) -> None:
         "Recall it, merge, and store again with the version that stands.",
     )
 
-
-_READ_RECEIPT = "SELECT key, rev, created FROM receipt WHERE project_id = :project AND request_id = :request"
-
-_WRITE_RECEIPT = """
-INSERT INTO receipt(project_id, request_id, key, rev, created, at_ns)
-VALUES (:project, :request, :key, :rev, :created, :now)
-"""
-
-_PURGE_RECEIPTS = "DELETE FROM receipt WHERE project_id = :project AND key = :key"
 
 _NAMES = "SELECT key FROM memory WHERE project_id = :project AND state = 'live' ORDER BY seq DESC LIMIT :most"

@@ -28,6 +28,7 @@ def tidy(db: apsw.Connection) -> int:
     expired = db.execute(_EXPIRED, {"now": now(), "most": _ROWS_AT_ONCE}).fetchall()
     for (id_,) in cast("list[tuple[int]]", expired):
         rows.keep_only_number(rows.with_id(id_)[1])
+    rows.flush()
     before = db.total_changes()
     db.execute(_PRUNE_RECEIPTS, {"before": now() - _RECEIPTS_KEPT_NS, "most": _ROWS_AT_ONCE})
     return len(expired) + db.total_changes() - before

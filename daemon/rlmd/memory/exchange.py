@@ -82,13 +82,14 @@ def take_over(db: apsw.Connection, request: Import, *, max_value_bytes: int) -> 
             taker.take(json.loads(line))
         except (ValueError, KeyError, TypeError, BadArgument) as exc:
             raise BadArgument(f"Line {number} of the import: {exc}", "Nothing of it was imported.") from exc
+    taker.rows.flush()
     return Imported(taker.imported, taker.unchanged, tuple(taker.conflicts), taker.redactions)
 
 
 class _Taker:
     def __init__(self, db: apsw.Connection, max_value_bytes: int) -> None:
         self._db = db
-        self._rows = Rows(db)
+        self.rows = Rows(db)
         self._max_value_bytes = max_value_bytes
         self.imported = self.unchanged = self.redactions = 0
         self.conflicts: dict[str, None] = {}
@@ -103,8 +104,10 @@ class _Taker:
         require_text("key", key, most=256)
         if line["sha256"] != _hash(line):
             raise BadArgument(f"{key!r} version {rev} was changed after it was exported")
-        project_id = cast("int", self._rows.project_id(project, create=True))
-        standing = self._rows.find(project_id, key)
+        project_id = cast("int", self.rows.project_id(project, create=True))
+        standing = self.rows.find(project_id, key)
+        if standing is not None:
+            self.rows.flush()
         if standing is not None and rev <= standing.rev:
             self._compare(standing, line, rev)
         elif standing is None or (
@@ -124,9 +127,9 @@ class _Taker:
         key = cast("str", line["key"])
         version = self._version(project_id, line)
         if standing is None:
-            self._rows.create(project_id, key, version, rev)
+            self.rows.create(project_id, key, version, rev)
         else:
-            self._rows.advance(standing, key, version)
+            self.rows.advance(standing, key, version)
         self.imported += 1
 
     def _version(self, project_id: int, line: Json) -> Version:
@@ -148,7 +151,7 @@ class _Taker:
         )
 
     def _id_of(self, project_id: int, key: object) -> int | None:
-        found = None if key is None else self._rows.find(project_id, cast("str", key))
+        found = None if key is None else self.rows.find(project_id, cast("str", key))
         return None if found is None else found.id
 
 

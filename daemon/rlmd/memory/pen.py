@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import apsw
 
@@ -15,11 +14,6 @@ from rlmd.memory.schema import SCHEMA
 from rlmd.store import Keeper
 
 Outcome = Done | RequestError
-
-
-@dataclass(frozen=True, slots=True)
-class _Tidy:
-    """The request that nobody asks: take out what has expired."""
 
 
 class Pen:
@@ -34,10 +28,10 @@ class Pen:
 
     def write(self, requests: list[Change]) -> list[Outcome]:
         """Commit *requests* together; those that found no room once more after tidying up."""
-        outcomes = self.keeper.commit(requests, self._begin)
+        outcomes = self.keeper.transact(requests, self._apply)
         refused = [at for at, outcome in enumerate(outcomes) if isinstance(outcome, TooLarge)]
         if refused and self.tidy():
-            again = self.keeper.commit([requests[at] for at in refused], self._begin)
+            again = self.keeper.transact([requests[at] for at in refused], self._apply)
             for at, outcome in zip(refused, again, strict=True):
                 outcomes[at] = outcome
         for at, request in enumerate(requests):
@@ -47,15 +41,11 @@ class Pen:
 
     def tidy(self) -> int:
         """Take out what has expired; return how much that was."""
-
-        def begin(db: apsw.Connection) -> Callable[[_Tidy], int]:
-            return lambda _: tidy(db)
-
-        (done,) = self.keeper.commit([_Tidy()], begin)
+        (done,) = self.keeper.transact([None], lambda db, _: [tidy(db)])
         return done if isinstance(done, int) else 0
 
-    def _begin(self, db: apsw.Connection) -> Callable[[Change], Done]:
-        return Batch(db, max_value_bytes=self._max_value_bytes, max_bytes=self._max_bytes).apply
+    def _apply(self, db: apsw.Connection, requests: Sequence[Change]) -> list[Outcome]:
+        return Batch(db, max_value_bytes=self._max_value_bytes, max_bytes=self._max_bytes).write(requests)
 
     def _finish_purge(self, request: Purge, outcome: Outcome) -> Outcome:
         """Remove from log and backups what is gone from the file; what fails here may be repeated."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -16,6 +17,9 @@ from rlmd.memory.words import identifier_parts
 FORGOTTEN = "deleted"
 SUPERSEDED = "superseded"
 LIVE = "live"
+
+_encoded = json.JSONEncoder(ensure_ascii=False).encode
+Row = dict[str, str | int | bytes | None]
 
 
 class Standing(NamedTuple):
@@ -55,45 +59,81 @@ def now() -> int:
 
 
 class Rows:
-    """Finds and advances rows inside the open transaction of *db*."""
+    """Finds and advances rows inside the open transaction of *db*.
+
+    What it is told to write it gathers, and writes all of it at once with `flush`: indexes and the log
+    cost by the statement, not by the row.  Nobody else may write these tables meanwhile, and whoever
+    reads them by other means flushes before.
+    """
 
     def __init__(self, db: apsw.Connection) -> None:
         self._db = db
+        self._projects: dict[str, int] = {}
+        self._known: dict[tuple[int, str], Standing | None] = {}
+        self._created: list[Row] = []
+        self._advanced: list[Row] = []
+        self._anchors: list[Row] = []
+        self._emptied: list[int] = []
+        self._touched: set[int | tuple[int, str]] = set()
+        self._seq: int | None = None
+
+    def expect(self, places: Iterable[tuple[str, str]]) -> None:
+        """Read the rows of these projects and keys in one go, for `find` to know them."""
+        asked = list(dict.fromkeys(places))
+        for at, project_id, *row in self._db.execute(_EXPECTED, {"places": json.dumps(asked)}).fetchall():
+            project, key = asked[cast("int", at)]
+            self._projects[project] = cast("int", project_id)
+            self._known[self._projects[project], key] = None if row[0] is None else Standing(*row)  # type: ignore[arg-type]  # as the columns are declared
 
     def project_id(self, name: str, *, create: bool) -> int | None:
         """Return the number of a project, making it one if *create*."""
-        found = self._db.execute(_PROJECT, {"name": name}).get
-        if found is None and create:
-            found = self._db.execute(_NEW_PROJECT, {"name": name, "now": time.time_ns()}).get
-        return cast("int | None", found)
+        if name not in self._projects:
+            found = self._db.execute(_PROJECT, {"name": name}).get
+            if found is None and create:
+                found = self._db.execute(_NEW_PROJECT, {"name": name, "now": time.time_ns()}).get
+            if found is None:
+                return None
+            self._projects[name] = cast("int", found)
+        return self._projects[name]
 
     def find(self, project_id: int | None, key: str) -> Standing | None:
         """Return the row of *key*, if it has one."""
+        if project_id is None:
+            return None
+        place = project_id, key
+        if place in self._touched:
+            self.flush()
+        if place in self._known:
+            return self._known[place]
         row = self._db.execute(_FIND, {"project": project_id, "key": key}).fetchone()
-        return None if row is None else Standing(*cast("tuple[int, int, str, int | None, int | None]", row))
+        return None if row is None else Standing(*row)
 
     def with_id(self, id_: int) -> tuple[str, Standing]:
         """Return a key and its row by the row's number."""
+        self.flush()
         key, *row = cast("list[object]", list(self._db.execute(_BY_ID, {"id": id_}).fetchone() or ()))
-        return cast("str", key), Standing(*cast("tuple[int, int, str, int | None, int | None]", row))
+        return cast("str", key), Standing(*row)  # type: ignore[arg-type]  # as the columns are declared
 
     def create(self, project_id: int, key: str, version: Version, rev: int = 1) -> int:
         """Insert the first version of *key* and return the row's id."""
         seq = self._next_seq()
-        row = self._row(key, version, rev, seq) | {
-            "id": (project_id << SEQ_BITS) + seq,
-            "project": project_id,
-            "key": key,
-        }
-        self._db.execute(_INSERT, row)
-        self._attach(row["id"], rev, version.anchors)
-        return cast("int", row["id"])
+        id_ = (project_id << SEQ_BITS) + seq
+        row = _row(key, version, rev, seq)
+        row |= {"id": id_, "project": project_id, "key": key}
+        self._created.append(row)
+        self._touched |= {id_, (project_id, key)}
+        self._attach(id_, rev, version.anchors)
+        return id_
 
     def advance(self, standing: Standing, key: str, version: Version) -> int:
         """Keep the version that stands, put the next in its place, and return its number."""
+        if standing.id in self._touched:
+            self.flush()
         rev = standing.rev + 1
-        self._db.execute(_KEEP_VERSION, {"id": standing.id})
-        self._db.execute(_UPDATE, self._row(key, version, rev, self._next_seq()) | {"id": standing.id})
+        row = _row(key, version, rev, self._next_seq())
+        row["id"] = standing.id
+        self._advanced.append(row)
+        self._touched |= {standing.id, (standing.id >> SEQ_BITS, key)}
         self._attach(standing.id, rev, version.anchors)
         return rev
 
@@ -104,21 +144,49 @@ class Rows:
     def version_before(self, standing: Standing) -> Version | None:
         """Read the version before the one that stands, if it was kept."""
         before = {"id": standing.id, "rev": standing.rev - 1}
+        self.flush()
         kept = self._db.execute(_IS_KEPT, before).get
         return self._version(_READ_KEPT, before) if kept else None
 
     def keep_only_number(self, standing: Standing) -> None:
         """Leave of a row its key and the number of its version; what it said goes, history included."""
-        gone = self._row("", Version(at_ns=now(), state=FORGOTTEN), standing.rev, self._next_seq())
-        self._db.execute(_UPDATE, gone | {"id": standing.id})
-        self._db.execute("DELETE FROM memory_rev WHERE memory_id = :id", {"id": standing.id})
-        self._db.execute("DELETE FROM anchor WHERE memory_id = :id", {"id": standing.id})
+        row = _row("", Version(at_ns=now(), state=FORGOTTEN), standing.rev, self._next_seq())
+        row["id"] = standing.id
+        self._advanced.append(row)
+        self._emptied.append(standing.id)
+        self._touched.add(standing.id)
 
     def remove(self, standing: Standing) -> None:
         """Delete a row with all that hangs on it."""
+        self.flush()
+        self._known.clear()
         self._db.execute("DELETE FROM memory WHERE id = :id", {"id": standing.id})
 
+    def flush(self) -> None:
+        """Write what was gathered, the indexes of tags and words included."""
+        if not self._touched:
+            return
+        created, advanced, anchors, emptied = self._created, self._advanced, self._anchors, self._emptied
+        self._created, self._advanced, self._anchors, self._emptied = [], [], [], []
+        self._touched.clear()
+        self._known.clear()
+        self._db.execute("UPDATE counter SET seq = :seq", {"seq": self._seq})
+        self._db.executemany(_INSERT, created)
+        if advanced:
+            old = {"ids": json.dumps([row["id"] for row in advanced])}
+            for statement in (_KEEP_VERSIONS, _TAKE_WORDS_OUT, _TAKE_TAGS_OUT):
+                self._db.execute(statement, old)
+            self._db.executemany(_UPDATE, advanced)
+        if emptied:
+            for table in ("memory_rev", "anchor"):
+                self._db.execute(_EMPTY.format(table=table), {"ids": json.dumps(emptied)})
+        self._db.executemany(_ATTACH, anchors)
+        new = {"ids": json.dumps([row["id"] for row in (*created, *advanced) if row["state"] == LIVE])}
+        self._db.execute(_PUT_TAGS_IN, new)
+        self._db.execute(_PUT_WORDS_IN, new)
+
     def _version(self, sql: str, params: dict[str, int]) -> Version:
+        self.flush()
         value, kind, tags, state, session, agent, at_ns, expires_ns, supersedes, superseded_by, rev = cast(
             "tuple[str, str, str, str, str | None, str | None, int, int | None, int | None, int | None, int]",
             self._db.execute(sql, params).fetchone(),
@@ -137,27 +205,10 @@ class Rows:
             anchors=read_anchors(self._db, params["id"], rev),
         )
 
-    def _row(self, key: str, version: Version, rev: int, seq: int) -> dict[str, str | int | None]:
-        return {
-            "value": version.value,
-            "words": identifier_parts(key, version.value) if version.state == LIVE else "",
-            "kind": version.kind,
-            "tags": json.dumps(version.tags, ensure_ascii=False) if version.tags else "[]",
-            "rev": rev,
-            "seq": seq,
-            "state": version.state,
-            "session": version.session,
-            "agent": version.agent,
-            "at": version.at_ns,
-            "expires": version.expires_ns,
-            "supersedes": version.supersedes,
-            "superseded_by": version.superseded_by,
-        }
-
-    def _attach(self, id_: object, rev: int, anchors: tuple[Anchor, ...]) -> None:
-        for place, anchor in enumerate(anchors):
-            row = {
-                "id": cast("int", id_),
+    def _attach(self, id_: int, rev: int, anchors: tuple[Anchor, ...]) -> None:
+        self._anchors += [
+            {
+                "id": id_,
                 "rev": rev,
                 "place": place,
                 "path": anchor.path,
@@ -165,14 +216,36 @@ class Rows:
                 "end": anchor.end_line,
                 "span": anchor.span,
                 "hash": anchor.span_hash,
-                "above": json.dumps(anchor.above, ensure_ascii=False),
-                "below": json.dumps(anchor.below, ensure_ascii=False),
+                "above": _encoded(anchor.above),
+                "below": _encoded(anchor.below),
                 "sha256": anchor.file_sha256,
             }
-            self._db.execute(_ATTACH, row)
+            for place, anchor in enumerate(anchors)
+        ]
 
     def _next_seq(self) -> int:
-        return cast("int", self._db.execute(_NEXT_SEQ).get)
+        if self._seq is None:
+            self._seq = cast("int", self._db.execute("SELECT seq FROM counter").get)
+        self._seq += 1
+        return self._seq
+
+
+def _row(key: str, version: Version, rev: int, seq: int) -> Row:
+    return {
+        "value": version.value,
+        "words": identifier_parts(key, version.value) if version.state == LIVE else "",
+        "kind": version.kind,
+        "tags": _encoded(version.tags),
+        "rev": rev,
+        "seq": seq,
+        "state": version.state,
+        "session": version.session,
+        "agent": version.agent,
+        "at": version.at_ns,
+        "expires": version.expires_ns,
+        "supersedes": version.supersedes,
+        "superseded_by": version.superseded_by,
+    }
 
 
 def read_anchors(db: apsw.Connection, id_: int, rev: int) -> tuple[Anchor, ...]:
@@ -190,7 +263,11 @@ _PROJECT = "SELECT id FROM project WHERE name = :name"
 
 _NEW_PROJECT = "INSERT INTO project(name, created_ns) VALUES (:name, :now) RETURNING id"
 
-_NEXT_SEQ = "UPDATE counter SET seq = seq + 1 RETURNING seq"
+_EXPECTED = """
+SELECT j.key, p.id, m.id, m.rev, m.state, m.expires_ns, m.supersedes
+FROM json_each(:places) j CROSS JOIN project p ON p.name = j.value ->> 0
+LEFT JOIN memory m ON m.project_id = p.id AND m.key = j.value ->> 1
+"""
 
 _FIND = """
 SELECT id, rev, state, expires_ns, supersedes FROM memory WHERE project_id = :project AND key = :key
@@ -205,12 +282,35 @@ VALUES (:id, :project, :key, :value, :words, :kind, :tags, :rev, :seq, :state, :
         :at, :at, :expires, :supersedes, :superseded_by)
 """
 
-_KEEP_VERSION = """
+_KEEP_VERSIONS = """
 INSERT INTO memory_rev(memory_id, rev, seq, value, kind, tags, state, session, agent, updated_ns, expires_ns,
                        supersedes, superseded_by)
 SELECT id, rev, seq, value, kind, tags, state, session, agent, updated_ns, expires_ns,
        supersedes, superseded_by
-FROM memory WHERE id = :id
+FROM memory WHERE id IN (SELECT value FROM json_each(:ids))
+"""
+
+_TAKE_WORDS_OUT = """
+INSERT INTO memory_fts(memory_fts, rowid, key, value, words, tags)
+SELECT 'delete', id, key, value, words, tags FROM memory
+WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'live'
+"""
+
+_PUT_WORDS_IN = """
+INSERT INTO memory_fts(rowid, key, value, words, tags)
+SELECT m.id, m.key, m.value, m.words, m.tags FROM json_each(:ids) j CROSS JOIN memory m ON m.id = j.value
+"""
+
+_TAKE_TAGS_OUT = """
+DELETE FROM memory_tag WHERE (project_id, tag, seq) IN (
+  SELECT m.project_id, t.value, m.seq FROM json_each(:ids) j CROSS JOIN memory m ON m.id = j.value
+  CROSS JOIN json_each(m.tags) t WHERE m.state = 'live')
+"""
+
+_PUT_TAGS_IN = """
+INSERT INTO memory_tag(project_id, tag, seq, memory_id)
+SELECT m.project_id, t.value, m.seq, m.id FROM json_each(:ids) j CROSS JOIN memory m ON m.id = j.value
+CROSS JOIN json_each(m.tags) t
 """
 
 _UPDATE = """
@@ -229,6 +329,8 @@ _READ = f"SELECT {_COLUMNS} FROM memory WHERE id = :id"  # noqa: S608  # a list 
 _READ_KEPT = f"SELECT {_COLUMNS} FROM memory_rev WHERE memory_id = :id AND rev = :rev"  # noqa: S608  # the same
 
 _IS_KEPT = "SELECT 1 FROM memory_rev WHERE memory_id = :id AND rev = :rev"
+
+_EMPTY = "DELETE FROM {table} WHERE memory_id IN (SELECT value FROM json_each(:ids))"
 
 _ATTACH = """
 INSERT INTO anchor(memory_id, rev, place, path, start_line, end_line, span, span_hash, above, below,

@@ -17,6 +17,8 @@ from rlmd.memory.schema import SEQ_BITS
 
 NEIGHBOUR = 0.3
 """The share of a memory's score that goes to those stored just before and after it in its session."""
+_REACH = 256
+"""So many writes around a memory are looked at for its neighbours."""
 _CANDIDATES = 100
 _SHORT_TAG = 2_000
 _HOLD = {"any": " OR ", "all": " AND "}
@@ -285,11 +287,14 @@ WHERE memory_fts MATCH :match AND memory_fts.rowid BETWEEN :low AND :high AND m.
 ORDER BY m.seq DESC LIMIT :most
 """
 
-_BESIDE = """
-SELECT c.id, (SELECT max(b.id) FROM memory b WHERE b.session = c.session AND b.id < c.id),
-       (SELECT min(a.id) FROM memory a WHERE a.session = c.session AND a.id > c.id)
+_BESIDE = f"""
+SELECT c.id,
+  (SELECT b.id FROM memory b INDEXED BY memory_beside
+   WHERE b.id < c.id AND b.id >= c.id - {_REACH} AND b.session = c.session ORDER BY b.id DESC LIMIT 1),
+  (SELECT a.id FROM memory a INDEXED BY memory_beside
+   WHERE a.id > c.id AND a.id <= c.id + {_REACH} AND a.session = c.session ORDER BY a.id LIMIT 1)
 FROM json_each(:ids) j CROSS JOIN memory c ON c.id = j.value WHERE c.session IS NOT NULL
-"""
+"""  # noqa: S608  # a number of this file
 
 _AMONG = """
 SELECT m.id FROM json_each(:ids) j CROSS JOIN memory m ON m.id = j.value

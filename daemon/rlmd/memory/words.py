@@ -6,7 +6,8 @@ import re
 
 from rlmd.errors import BadArgument
 
-_ANY_HUMP = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]")  # a quick look: most texts have none
+# A quick look, since most texts have none; led by a set of characters, which the engine leaps along.
+_ANY_HUMP = re.compile(r"[A-Z](?:(?<=[a-z0-9][A-Z])|(?<=[A-Z]{2})[a-z])")
 _HUMPED = re.compile(r"(?<![A-Za-z0-9])(?:[A-Z]*[a-z0-9]+[A-Z]|[A-Z]{2,}[a-z])[A-Za-z0-9]*")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -30,6 +31,8 @@ def require_text(name: str, text: str, *, most: int, least: int = 1) -> None:
         raise BadArgument(f"`{name}` has {len(text)} characters; it takes {least} to {most}.")
     if "\0" in text:
         raise BadArgument(f"`{name}` holds a NUL character.", "Leave it out.")
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError as exc:

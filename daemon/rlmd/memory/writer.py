@@ -14,7 +14,7 @@ from rlmd.supervision import Restart
 RESTART = Restart(limit=3)
 """How a memory writer is supervised: one that keeps crashing must end the process."""
 
-_CHECKPOINT_PAGES = 4_096
+_CHECKPOINT_PAGES = 8_192
 _QUIET_S = 5.0
 _TIDYING_S = 600.0
 _CLOSING_S = 10.0

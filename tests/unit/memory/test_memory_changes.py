@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from functools import partial
 
 import pytest
 
@@ -253,15 +252,21 @@ def test_receipts_are_kept_a_week_and_no_longer(tmp_path, monkeypatch):
     now_ns = 1_700_000_000_000_000_000
     monkeypatch.setattr("time.time_ns", lambda: now_ns)
     keeper = Keeper(str(tmp_path / "memory.db"), SCHEMA)
-    begin = partial(Batch, max_value_bytes=100, max_bytes=1 << 30)
-    store = Store(key="k", value="v", project="p", request_id="r")
-    keeper.commit([store], lambda db: begin(db).apply)
+    request = Store(key="k", value="v", project="p", request_id="r")
+
+    def store():
+        (stored,) = keeper.transact(
+            [request], lambda db, requests: Batch(db, max_value_bytes=100, max_bytes=1 << 30).write(requests)
+        )
+        return stored.version
 
     def pruned():
-        return keeper.commit([None], lambda db: lambda _: tidy(db))
+        return keeper.transact([None], lambda db, _: [tidy(db)])
+
+    assert (store(), store()) == (1, 1)
 
     assert pruned() == [0]
     now_ns += 8 * 86_400 * 10**9
     assert (pruned(), pruned()) == ([1], [0])
-    assert keeper.commit([store], lambda db: begin(db).apply)[0].version == 2
+    assert store() == 2
     keeper.close()

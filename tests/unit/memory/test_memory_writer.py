@@ -11,7 +11,7 @@ import trio
 import trio.lowlevel
 
 from rlmd.errors import BadArgument, TooLarge, VersionConflict
-from rlmd.memory.entry import Store, Stored
+from rlmd.memory.entry import Forget, Purge, Store, Stored, Undo
 from rlmd.memory.writer import RESTART, memory_writer
 from rlmd.store import StoreRefused, open_reader
 from rlmd.supervision import ActorCrashed, open_supervisor
@@ -300,10 +300,25 @@ async def test_indexes_agree_with_the_memories_after_every_kind_of_write(path):
                     NOTE, key=f"k{number % 7}", value=f"parseURL number {number}", tags=(f"t{number % 3}",)
                 )
             )
+        for change in (
+            Forget("k1", NOTE.project),
+            Purge("k2", NOTE.project),
+            Undo("k3", NOTE.project),
+            Forget("k4", NOTE.project),
+            Undo("k4", NOTE.project),
+            replace(NOTE, key="k7", tags=("t0", "t1"), supersedes="k5"),
+        ):
+            await mailbox.ask(change)
     db = apsw.Connection(str(path))
-    db.execute("UPDATE memory SET state = 'deleted' WHERE key = 'k1'; DELETE FROM memory WHERE key = 'k2'")
 
     db.execute("INSERT INTO memory_fts(memory_fts, rank) VALUES ('integrity-check', 1)")
-    assert db.execute("SELECT count(*) FROM memory_tag").get == 5
-    assert db.execute("SELECT count(*) FROM memory_fts WHERE memory_fts MATCH 'url AND k1 OR k2'").get == 0
+    assert db.execute("SELECT key FROM memory WHERE state = 'live' ORDER BY key").fetchall() == [
+        ("k0",),
+        ("k3",),
+        ("k4",),
+        ("k6",),
+        ("k7",),
+    ]
+    assert db.execute("SELECT count(*) FROM memory_tag").get == 6
+    assert db.execute("SELECT count(*) FROM memory_fts WHERE memory_fts MATCH 'k1 OR k2 OR k5'").get == 0
     db.close()
