@@ -7,7 +7,7 @@ handed on as arguments.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,6 @@ from rlmd.answers import Analysis
 from rlmd.config import Config
 from rlmd.corpus.collect import Limits, Sources
 from rlmd.corpus.keeper import Answer, Request, corpus_keeper
-from rlmd.doors.listener import Peer
 from rlmd.doors.mcp_server import McpDoor
 from rlmd.doors.traffic import Traffic
 from rlmd.engine.answering import Answering
@@ -92,10 +91,8 @@ class Daemon:
     stages: Timings
     started_at: float
 
-    def open_doors(
-        self, requests: trio.Nursery, traffic: Traffic
-    ) -> Callable[[trio.SocketStream, Peer], Awaitable[None]]:
-        """Return what serves one connection within *traffic*; jobs and checks run in *requests*."""
+    def open_doors(self, requests: trio.Nursery, traffic: Traffic) -> McpDoor:
+        """Return what serves connections within *traffic*; jobs and checks run in *requests*."""
         tools = Timings()
         jobs = Jobs[Analysis](requests, most=MOST_JOBS)
         health = Health(
@@ -127,14 +124,13 @@ class Daemon:
             looking=trio.CapacityLimiter(LOOKING_THREADS),
         )
         requests.start_soon(pipeline.resume)
-        door = McpDoor(
+        return McpDoor(
             pipeline,
             version=__version__,
             traffic=traffic,
             timings=tools,
             draining=self.life.draining,
         )
-        return door.serve
 
     def _research(self) -> Research | None:
         """Return what answers in mode `rlm`, where there is a model."""

@@ -19,6 +19,7 @@ from rlmd.config import Config, load
 from rlmd.doors import listener
 from rlmd.doors.listener import Door, SocketTaken
 from rlmd.doors.traffic import Bounds, Traffic
+from rlmd.doors.ways import Way, open_ways
 from rlmd.errors import ConfigError
 from rlmd.lifecycle import Lifecycle, open_lifecycle
 
@@ -47,8 +48,13 @@ def main(options: Options) -> int:
             paths.make_private_dir(str(place))
         log = loaded.config.log
         observe.configure(log.level, place=None if log.format == "auto" else log.format)
-        with _sole_owner(state), closing(_open_door()) as door:
-            trio.run(partial(serve, loaded.config, door, options, state=state, cache=cache))
+        http = loaded.config.http
+        with (
+            _sole_owner(state),
+            closing(_open_door()) as door,
+            open_ways(unix=http.unix, port=http.port, beside=door.path, state=str(state)) as ways,
+        ):
+            trio.run(partial(serve, loaded.config, door, options, ways=ways, state=state, cache=cache))
     except ConfigError as wrong:
         return _refuse("\n".join(wrong.problems), os.EX_CONFIG)
     except (StateTaken, SocketTaken) as taken:
@@ -58,7 +64,9 @@ def main(options: Options) -> int:
     return os.EX_OK
 
 
-async def serve(config: Config, door: Door, options: Options, *, state: Path, cache: Path) -> None:
+async def serve(
+    config: Config, door: Door, options: Options, *, state: Path, cache: Path, ways: Sequence[Way] = ()
+) -> None:
     """Boot, accept until the first signal, drain; a second signal cancels all that is left.
 
     The socket is bound before we are called: clients wait in the kernel's queue while the rest,
@@ -69,11 +77,15 @@ async def serve(config: Config, door: Door, options: Options, *, state: Path, ca
 
         async with open_daemon(config, life, state=state, cache=cache) as daemon, life.serving() as requests:
             traffic = Traffic(_bounds(config))
-            handle = daemon.open_doors(requests, traffic)
+            mcp = daemon.open_doors(requests, traffic)
+            if ways:
+                from rlmd.doors.http import serve_http  # noqa: PLC0415  # nothing of it where nobody wants it
+
+                await requests.start(serve_http, mcp, ways, traffic, life.draining)
             _announce(life, door)
             if (options.systemd or options.on_demand) and config.daemon.idle_exit_s:
                 life.stop_when_idle(traffic.quiet_since, config.daemon.idle_exit_s)
-            await listener.serve(door, handle, traffic=traffic, connections=requests)
+            await listener.serve(door, mcp.serve, traffic=traffic, connections=requests)
 
 
 def _bounds(config: Config) -> Bounds:

@@ -302,6 +302,19 @@ class Doors(Section):
     )
 
 
+class Http(Section):
+    """MCP over HTTP, for clients that cannot start a command. Off unless asked for."""
+
+    unix: bool = Field(
+        default=False, description="serve it on a Unix socket, http.sock beside the daemon's own"
+    )
+    port: Annotated[int, Field(ge=0, le=65_535)] = Field(
+        default=0,
+        description="serve it on this port of 127.0.0.1, to whoever sends the token that is in http-token "
+        "in the state directory; 0 = no port",
+    )
+
+
 class Config(Section):
     """All settings, section by section."""
 
@@ -317,6 +330,7 @@ class Config(Section):
     sandbox: Sandbox = Field(default_factory=Sandbox)
     engine: Engine = Field(default_factory=Engine)
     doors: Doors = Field(default_factory=Doors)
+    http: Http = Field(default_factory=Http)
 
 
 SECTIONS: Mapping[str, type[Section]] = {name: type(section) for name, section in Config()}

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -53,6 +54,7 @@ log = structlog.get_logger(__name__)
 
 RESULT_META = "rlmd/result"
 ERROR_META = "rlmd/error"
+CWD_HEADER = "rlmd-cwd"
 INSTRUCTIONS = (
     "Questions over trees, logs and documents larger than your context: rlm_analyze answers with "
     "passages whose path and lines were checked; rlm_query_text does so over one text. rlm_grep, "
@@ -67,6 +69,36 @@ class Connection:
 
     session: Session
     requests: int = 0
+    _idle: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count a call as in hand for the length of the block."""
+        self.requests += 1
+        try:
+            yield
+        finally:
+            self.requests -= 1
+            if not self.requests:
+                self._idle.unpark_all()
+
+    async def quiet(self) -> None:
+        """Return once no call is in hand."""
+        while self.requests:
+            await self._idle.park()
+
+    def asked_by(self, request: Any) -> Session:
+        """Return whose *request* it is: on a socket its connection's; over HTTP the headers tell.
+
+        HTTP has no connection to greet on: `rlmd-cwd` names the workspace, and the older era's
+        session id tells one client from another.
+        """
+        if request is None:
+            return self.session
+        cwd = request.headers.get(CWD_HEADER, "")
+        told = request.headers.get("mcp-session-id", "")
+        workspace = os.path.normpath(cwd) if os.path.isabs(cwd) and "\0" not in cwd else None
+        return replace(self.session, id=f"h-{told[:12]}" if told else self.session.id, workspace=workspace)
 
     def greet(self, hello: Hello) -> None:
         """Take over what the peer said of itself ahead of its first request."""
@@ -100,10 +132,13 @@ class McpDoor:
         self._timings = timings
         self._draining = trio.Event() if draining is None else draining
         self._max_chars = max_chars
+        self.http = Connection(Session(f"h-{secrets.token_hex(6)}", None))
+        """What all requests over HTTP share, which has no connections that mean anything."""
         self._tools = [tool.describe() for tool in TOOLS]
-        self._server: Server[Connection] = Server(
+        self.server: Server[Connection] = Server(
             "rlmd",
             version=version,
+            lifespan=self._http_lifespan,
             instructions=INSTRUCTIONS,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
@@ -111,12 +146,13 @@ class McpDoor:
             on_list_resource_templates=self._list_templates,
             on_read_resource=self._read_resource,
         )
-        self._server.middleware.clear()  # tracing nobody reads costs 5 % of a call
-        self._options = self._server.create_initialization_options()
+        self.server.middleware.clear()  # tracing nobody reads costs 5 % of a call
+        self._options = self.server.create_initialization_options()
 
     async def serve(self, stream: trio.SocketStream, peer: Peer) -> None:
         """Serve one connection until its peer is done with it or gone; cancelling stops all its work."""
-        connection = Connection(Session(f"c-{secrets.token_hex(6)}", _working_directory(peer)))
+        session = Session(f"c-{secrets.token_hex(6)}", _working_directory(peer))
+        connection = Connection(session)
         wire = Wire(
             stream,
             max_frame_bytes=self._traffic.bounds.max_frame_bytes,
@@ -131,7 +167,7 @@ class McpDoor:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_read_no_more, stream, self._draining)
                     await serve_dual_era_loop(
-                        self._server,
+                        self.server,
                         wire.reads,
                         wire.writes,
                         lifespan_state=connection,
@@ -140,6 +176,11 @@ class McpDoor:
                     nursery.cancel_scope.cancel()
             except* (anyio.BrokenResourceError, trio.BrokenResourceError):
                 log.info("connection.broken")
+
+    @asynccontextmanager
+    async def _http_lifespan(self, _server: Server[Connection]) -> AsyncIterator[Connection]:
+        """Say what HTTP requests have for a connection; those of a socket bring their own."""
+        yield self.http
 
     async def _list_tools(self, _context: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=self._tools)
@@ -165,22 +206,22 @@ class McpDoor:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
         connection = context.lifespan_context
         bounds = self._traffic.bounds
-        if connection.requests >= bounds.max_requests:
+        over_http = context.request is not None  # there each request is a connection, and bounded as such
+        if connection.requests >= bounds.max_requests and not over_http:
             self._traffic.refused["busy"] += 1
             crowd = f"{bounds.max_requests} calls of this connection are running"
             return _failed(explain(Busy(crowd, "Wait for one to end.")))
-        connection.requests += 1
+        session = connection.asked_by(context.request)
         started, outcome = trio.current_time(), "cancelled"
         wants_progress = "progress_token" in (context.meta or {})
         try:
-            with self._traffic.request(), self._timings.measure(tool.name):
+            with connection.request(), self._traffic.request(), self._timings.measure(tool.name):
                 async with notifying(context.session.report_progress if wants_progress else None) as report:
-                    call = Call(self.services, connection.session, report, self._max_chars, bounds.wait_s)
+                    call = Call(self.services, session, report, self._max_chars, bounds.wait_s)
                     result = await _answer(tool, call, params)
             outcome = "failed" if result.is_error else "answered"
             return result
         finally:
-            connection.requests -= 1
             took_s = round(trio.current_time() - started, 4)
             log.info("request.ended", tool=tool.name, outcome=outcome, took_s=took_s)
 
