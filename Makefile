@@ -1,6 +1,7 @@
 # make demo      show what it does, on real input, offline
 # make test      the tests that take seconds        make test-all   all of them
 # make check     format, lint, types, layers        make bench      the figures of the README
+# make soak      sixteen clients and a crash a minute, for MINUTES (30)
 # make lock      renew the locks (needs uv)         make clean      remove what was made here
 #
 # Each installs what it needs into .venv, from the locks: by uv where it is there, else by pip.
@@ -21,7 +22,7 @@ COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-inde
 export UV_SYSTEM_CERTS := 1
 export UV_NATIVE_TLS := 1
 
-.PHONY: demo test test-all check bench lock clean
+.PHONY: demo test test-all soak check bench lock clean
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh
@@ -31,6 +32,9 @@ test: $(READY)
 
 test-all: $(READY)
 	$(BIN)/python -m pytest
+
+soak: $(READY)
+	cd tests && PYTHONPATH=../daemon:. ../$(BIN)/python -m soak --minutes $(or $(MINUTES),30)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
