@@ -37,6 +37,7 @@ from rlmd.ingest.walker import walker
 from rlmd.lifecycle import Lifecycle
 from rlmd.llm.caller import llm_caller, mailbox_limit
 from rlmd.llm.discover import discover
+from rlmd.llm.keys import mark
 from rlmd.llm.meter import Meter
 from rlmd.llm.providers import Endpoint
 from rlmd.llm.upstream import open_upstream
@@ -245,6 +246,8 @@ async def _start_model(
         endpoint, doubts = found.endpoint, found.problems
         make = partial(open_upstream, endpoint)
     meter.model = endpoint.model
+    if endpoint.key:
+        meter.key_origin, meter.key_mark = endpoint.key_origin, mark(endpoint.key)
     limits = limits_of(llm)
     actor = partial(llm_caller, make, limits, meter, cache_path=str(cache / "cache.db"))
     caller: Mailbox[Ask, Reply] = await supervisor.start_concurrent(

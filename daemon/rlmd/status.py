@@ -30,11 +30,16 @@ class CacheFacts:
 
 @dataclass(frozen=True, slots=True)
 class LlmFacts:
-    """The model endpoint; `state` "none" is a daemon without one."""
+    """The model endpoint; `state` "none" is a daemon without one.
+
+    `key_origin` says where its key came from, and `key_mark` tells that key from another.
+    """
 
     endpoint: str | None = None
     model: str | None = None
     state: Literal["ok", "open", "none"] = "none"
+    key_origin: str | None = None
+    key_mark: str | None = None
     concurrency: int = 0
     calls: int = 0
     errors: int = 0

@@ -48,9 +48,9 @@ class Client:
     note: str = ""
 
 
-def command() -> dict[str, Json]:
-    """Return the command of the bridge: no `site`, no user settings of Python, so it is there at once."""
-    return {"command": sys.executable, "args": ["-I", "-S", os.path.abspath(bridge.__file__), "connect"]}
+def command() -> tuple[str, list[str]]:
+    """Return program and arguments of the bridge: without `site`, so that it is there at once."""
+    return sys.executable, ["-I", "-S", os.path.abspath(bridge.__file__), "connect"]
 
 
 def carried(env: Mapping[str, str]) -> dict[str, str]:

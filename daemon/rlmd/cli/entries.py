@@ -44,7 +44,8 @@ def put(text: str, client: Client, env: Mapping[str, str]) -> str:
         raise Unusable(
             f"{client.table}.{NAME} has {taken[0]} already; `--remove` takes it out, then install again"
         )
-    wanted: dict[str, Any] = {**client.fixed, **command()}
+    program, arguments = command()
+    wanted: dict[str, Any] = {**client.fixed, "command": program, "args": arguments}
     if places := carried(env):
         wanted["env"] = {**(entry or {}).get("env", {}), **places}
     wanted |= {key: value for key, value in client.suggested.items() if key not in (entry or {})}

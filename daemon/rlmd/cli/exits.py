@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 FOUND_NOTHING = 1
+"""The question failed or found nothing; for `doctor`, something is broken."""
 USAGE = 2
 INTERRUPTED = 130
 

@@ -274,8 +274,8 @@ def _config(args: argparse.Namespace) -> int:
 
 
 def _add_house(commands: argparse._SubParsersAction[Parser]) -> None:
-    doctor = commands.add_parser("doctor", help="try what may be broken")
-    doctor.add_argument("what", choices=["llm"], help="llm: make one tiny call to the model")
+    doctor = commands.add_parser("doctor", help="look at everything that may be broken")
+    doctor.add_argument("what", nargs="?", choices=["llm"], help="llm: make one tiny call to the model")
     doctor.add_argument("--json", action="store_true", help="print the facts as JSON")
     _add_settings(doctor)
     doctor.set_defaults(run=_doctor)
@@ -294,9 +294,13 @@ def _add_house(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from rlmd.cli.doctor import doctor_llm
+    if args.what == "llm":
+        from rlmd.cli.checkup.model import doctor_llm
 
-    return doctor_llm(as_json=args.json, config=args.config, overrides=args.overrides)
+        return doctor_llm(as_json=args.json, config=args.config, overrides=args.overrides)
+    from rlmd.cli.doctor import doctor
+
+    return doctor(as_json=args.json, config=args.config, overrides=args.overrides)
 
 
 def _install(args: argparse.Namespace) -> int:

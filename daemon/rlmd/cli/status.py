@@ -24,27 +24,42 @@ def status(*, as_json: bool) -> int:
 
 
 def as_text(found: Mapping[str, Any]) -> str:
-    """Write the status for a person."""
-    process, memory, jobs = found["process"], found["memory"], found["jobs"]
+    """Write the status for a person: what it is at, then what is wrong and which command mends it."""
+    process, memory, jobs, doors = found["process"], found["memory"], found["jobs"], found["doors"]
     used, limit = process["rss_bytes"] // MIB, process["limit_bytes"] // MIB
+    locks = ", ".join(found["sandbox"]["layers"])
     lines = [
         f"rlmd {found['version']} is {found['state']}: pid {found['pid']}, up {duration(found['uptime_s'])}",
         f"process   {used:,} MiB of {limit:,} MiB ({process['limit_source']}), {process['threads']} threads",
-        f"model     {found['llm']['model'] or 'none: questions are answered by evidence'}",
+        f"clients   {doors['connections']} of {doors['max_connections']}, {doors['requests']} calls in hand",
+        f"model     {_model(found['llm'])}",
+        f"sandbox   {locks or 'none: code is not run'}, {found['sandbox']['sessions']} sessions",
         f"memory    {memory['items']:,} items, {memory['bytes'] / MIB:.1f} MiB: {memory['integrity']}",
-        f"jobs      {jobs['running']} running, {jobs['done']} done",
+        f"jobs      {jobs['running']} running, {jobs['queued']} queued, {jobs['done']} done",
     ]
     lines += [
         f"corpus    {corpus['root']}: {corpus['files']:,} files, {corpus['tokens']:,} tokens"
         for corpus in found["corpora"]
     ]
     lines += [
-        f"actor     {actor['name']}: {actor['busy']} busy, {actor['restarts']} restarts"
+        f"actor     {actor['name']}: {actor['busy']} busy, {actor['waiting']} waiting, "
+        f"{actor['restarts']} restarts"
         for actor in found["actors"]
         if actor["busy"] or actor["restarts"]
     ]
     lines += [f"problem   {problem['what']}\n          {problem['fix']}" for problem in found["problems"]]
     return "\n".join(lines)
+
+
+def _model(llm: Mapping[str, Any]) -> str:
+    if llm["endpoint"] is None and llm["model"] is None:
+        return "none: questions are answered by evidence"
+    key = f", key: {llm['key_origin']}" if llm["key_origin"] else ""
+    cost = "cost unknown" if llm["usd"] is None else f"${llm['usd']:.2f}"
+    state = " (left alone after faults)" if llm["state"] == "open" else ""
+    return (
+        f"{llm['model']} at {llm['endpoint'] or 'the first call'}{state}{key}; {llm['calls']} calls, {cost}"
+    )
 
 
 def duration(seconds: float) -> str:

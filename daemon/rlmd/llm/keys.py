@@ -6,6 +6,7 @@ there, for a refusal by the HTTP library would repeat it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -71,3 +72,8 @@ def checked(text: str, place: str) -> str:
     if len(key) > MOST_KEY_BYTES or not _KEY.fullmatch(key):
         raise ConfigError(f"{place}: holds no key: a key is one line of printable characters without spaces")
     return key
+
+
+def mark(key: str) -> str:
+    """Return eight digits by which two keys can be told apart, and which say nothing of either."""
+    return hashlib.blake2b(key.encode(), digest_size=4, person=b"rlmd-key-mark").hexdigest()

@@ -19,6 +19,8 @@ class Meter:
 
     endpoint: str | None = None
     model: str | None = None
+    key_origin: str | None = None
+    key_mark: str | None = None
     calls: int = 0
     errors: int = 0
     tokens_in: int = 0
@@ -51,6 +53,8 @@ class Meter:
             endpoint=self.endpoint,
             model=lane.model if lane else self.model,
             state="none" if self.endpoint is None else "open" if is_open else "ok",
+            key_origin=self.key_origin,
+            key_mark=self.key_mark,
             concurrency=lane.aimd.limit if lane else 0,
             calls=self.calls,
             errors=self.errors,

@@ -1,0 +1,1 @@
+"""What `rlmd doctor` looks at, one module for each corner."""
