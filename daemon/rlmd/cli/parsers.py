@@ -130,9 +130,14 @@ def _stop(_args: argparse.Namespace) -> int:
 
 def _add_ask(commands: argparse._SubParsersAction[Parser]) -> None:
     ask = commands.add_parser("ask", help="answer a question about directories or files")
-    ask.add_argument("question")
+    ask.add_argument("question", help="what to find out")
     ask.add_argument("paths", nargs="*", metavar="PATH", help="what to ask (default: the working directory)")
-    ask.add_argument("--mode", choices=["auto", "evidence", "direct", "rlm"], default="auto")
+    ask.add_argument(
+        "--mode",
+        choices=["auto", "evidence", "direct", "rlm"],
+        default="auto",
+        help="passages, one call of a model, or a model that writes code; auto takes what will do",
+    )
     ask.add_argument(
         "--kind", choices=["code", "docs", "any"], default="code", help="what the question is about"
     )
@@ -154,7 +159,9 @@ def _add_exec(commands: argparse._SubParsersAction[Parser]) -> None:
     run.add_argument("paths", nargs="*", metavar="PATH", help="what the code sees as `files`")
     run.add_argument("--session", metavar="S", help="go on in this session")
     run.add_argument("--keep", action="store_true", help="leave a new session open and name it on stderr")
-    run.add_argument("--timeout", type=float, default=30.0, dest="timeout_s", metavar="SECONDS")
+    run.add_argument(
+        "--timeout", type=float, default=30.0, dest="timeout_s", metavar="SECONDS", help="for the code"
+    )
     run.add_argument("--json", action="store_true", help="print the facts as JSON")
     run.set_defaults(run=_exec)
 
@@ -175,7 +182,7 @@ def _add_jobs(commands: argparse._SubParsersAction[Parser]) -> None:
     jobs.set_defaults(json=False, run=_jobs)
     for name, verb in verbs.choices.items():
         if name != "list":
-            verb.add_argument("job", metavar="ID")
+            verb.add_argument("job", metavar="ID", help="as `jobs list` shows it")
         verb.add_argument("--json", action="store_true", help="print the facts as JSON")
 
 
@@ -189,27 +196,31 @@ def _add_memory(commands: argparse._SubParsersAction[Parser]) -> None:
     memory = commands.add_parser("memory", help="store and recall findings")
     verbs = memory.add_subparsers(dest="verb", metavar="VERB", required=True)
     store = verbs.add_parser("store", help="remember a value under a key")
-    store.add_argument("key")
+    store.add_argument("key", help="a name for it")
     store.add_argument("value", help="the text to remember, or - to read it from stdin")
-    store.add_argument("--tag", action="append", default=[], dest="tags", metavar="TAG")
+    store.add_argument(
+        "--tag", action="append", default=[], dest="tags", metavar="TAG", help="may be given again"
+    )
     store.add_argument("--project", help='default: this repository; "user" = you')
-    store.add_argument("--kind")
+    store.add_argument("--kind", help="what kind of finding it is")
     store.add_argument("--expect-version", type=int, metavar="N", help="0 = must not exist yet")
-    store.add_argument("--ttl", type=float, dest="ttl_s", metavar="SECONDS")
+    store.add_argument("--ttl", type=float, dest="ttl_s", metavar="SECONDS", help="forget it then")
     store.add_argument("--supersedes", metavar="KEY", help="a key that is wrong now")
     store.add_argument(
         "--evidence", action="append", default=[], metavar="PATH:START-END", help="code that it speaks of"
     )
     recall = verbs.add_parser("recall", help="print what is remembered")
     recall.add_argument("query", nargs="?", help="words to look for")
-    recall.add_argument("--key")
+    recall.add_argument("--key", help="this one alone")
     recall.add_argument("--prefix", help="beginning of the key")
-    recall.add_argument("--tag", action="append", default=[], dest="tags", metavar="TAG")
+    recall.add_argument(
+        "--tag", action="append", default=[], dest="tags", metavar="TAG", help="may be given again"
+    )
     recall.add_argument(
         "--all-tags", action="store_const", const="all", dest="match", help="every tag has to match"
     )
     recall.add_argument("--project", help='"*" = all')
-    recall.add_argument("--limit", type=int, default=10)
+    recall.add_argument("--limit", type=int, default=10, metavar="N", help="at most N (default 10)")
     for verb in (store, recall, *_add_memory_care(verbs)):
         verb.add_argument("--json", action="store_true", help="print the facts as JSON")
     memory.set_defaults(run=_memory)
@@ -231,7 +242,7 @@ def _add_memory_care(verbs: argparse._SubParsersAction[Parser]) -> list[Parser]:
     }
     added = [verbs.add_parser(name, help=text) for name, text in changes.items()]
     for verb in added:
-        verb.add_argument("key")
+        verb.add_argument("key", help="whose")
     brief = verbs.add_parser("brief", help="print what to know before starting here")
     brief.add_argument("--tokens", type=int, default=1_000, metavar="N", help="its length (default 1000)")
     export = verbs.add_parser("export", help="print every version as a line of JSON")
@@ -288,6 +299,9 @@ def _add_house(commands: argparse._SubParsersAction[Parser]) -> None:
     auth = commands.add_parser("auth", help="keep the key of the model provider")
     auth.add_argument("verb", choices=["set"], help="set: take the key from stdin, or ask for it")
     auth.set_defaults(run=_auth)
+    completion = commands.add_parser("completion", help="print what a shell needs to complete commands")
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"], help="for this shell")
+    completion.set_defaults(run=_completion)
     version = commands.add_parser("version", help="print the version")
     version.add_argument("--json", action="store_true", help="print the facts as JSON")
     version.set_defaults(run=_version)
@@ -315,6 +329,12 @@ def _auth(_args: argparse.Namespace) -> int:
     return auth_set()
 
 
+def _completion(args: argparse.Namespace) -> int:
+    from rlmd.cli.completion import completion
+
+    return completion(args.shell)
+
+
 def _version(args: argparse.Namespace) -> int:
     from rlmd.cli.version import version
 
@@ -323,4 +343,11 @@ def _version(args: argparse.Namespace) -> int:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="read this settings file, too")
-    parser.add_argument("-o", action="append", default=[], dest="overrides", metavar="SECTION.KEY=VALUE")
+    parser.add_argument(
+        "-o",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="SECTION.KEY=VALUE",
+        help="set one setting",
+    )
