@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import platform
 
-from benchmarks import anchors, engine, llm, recall, remember, sandbox, stages
+from benchmarks import anchors, engine, llm, recall, remember, retrieval, sandbox, stages
 
 BENCHMARKS = {
     "stages": stages.main,
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "engine": engine.main,
     "remember": remember.main,
     "recall": recall.main,
+    "retrieval": retrieval.main,
     "anchors": anchors.main,
 }
 

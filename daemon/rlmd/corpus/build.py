@@ -7,7 +7,7 @@ import os
 import shutil
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,19 +36,25 @@ Key = tuple[bytes, Style]
 class Plan:
     """How the contents of a snapshot stand to the index.
 
-    `row_of` has the first file of each content's number, -1 when it is not in the snapshot; `twins`
-    the further ones.  `missing` are the rows whose content is not indexed.
+    `row_of` has the first file of each content's number that is in the snapshot, `twins` the further
+    ones, and `numbers` the content's number of each row, -1 where it is not indexed.  `missing` are
+    the rows of the contents that are not, one of each.
     """
 
-    row_of: array[int]
+    row_of: dict[int, int]
     twins: dict[int, list[int]]
+    numbers: array[int]
     missing: list[int]
+
+    def number(self, row: int) -> int | None:
+        """Return the number of the content at *row*, None while it is not indexed."""
+        return self.numbers[row] if self.numbers[row] >= 0 else None
 
     def rows(self, number: int) -> Sequence[int]:
         """Return the rows of the files that hold content *number*."""
-        if number >= len(self.row_of) or self.row_of[number] < 0:
+        if (first := self.row_of.get(number)) is None:
             return ()
-        return (self.row_of[number], *self.twins.get(number, ()))
+        return (first, *self.twins.get(number, ()))
 
 
 class Builder:
@@ -92,7 +98,7 @@ class Builder:
             self._users -= 1
 
     def _is_mostly_dead(self, plan: Plan) -> bool:
-        living = sum(row >= 0 for row in plan.row_of)
+        living = len(plan.row_of)
         return len(self._numbers) - living > max(FEW_DEAD, living)
 
     def _begin(self) -> None:
@@ -112,7 +118,7 @@ class Builder:
         state = (self._generation, self._commits)
         if self._planned is None or self._planned[:2] != (snapshot, state):
             plan = await trio.to_thread.run_sync(
-                _plan, snapshot, self._numbers, self._next, limiter=self._threads, abandon_on_cancel=True
+                held_against, snapshot, self._numbers, limiter=self._threads, abandon_on_cancel=True
             )
             self._planned = (snapshot, state, plan)
         return self._planned[2]
@@ -206,18 +212,18 @@ def _key(snapshot: Snapshot, row: int) -> Key:
     return snapshot.files.hash_at(row), style_of(snapshot.files.paths[row])
 
 
-def _plan(snapshot: Snapshot, numbers: dict[Key, int], count: int) -> Plan:
-    """Hold every file against *numbers*, all of which are below *count*; runs in a thread."""
-    row_of = array("q", [-1]) * count
+def held_against(snapshot: Snapshot, numbers: Mapping[Key, int]) -> Plan:
+    """Hold every file of *snapshot* against the *numbers* of what is indexed; a thread's work."""
+    row_of: dict[int, int] = {}
     twins: dict[int, list[int]] = {}
+    held = array("q")
     missing: dict[Key, int] = {}
     for row in range(len(snapshot.files)):
         key = _key(snapshot, row)
-        number = numbers.get(key)
-        if number is None:
+        number = numbers.get(key, -1)
+        held.append(number)
+        if number < 0:
             missing.setdefault(key, row)
-        elif number < count and row_of[number] < 0:
-            row_of[number] = row
-        elif number < count:
+        elif row_of.setdefault(number, row) != row:
             twins.setdefault(number, []).append(row)
-    return Plan(row_of, twins, list(missing.values()))
+    return Plan(row_of, twins, held, list(missing.values()))

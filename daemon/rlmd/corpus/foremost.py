@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 
 import trio
 
-from rlmd.corpus.rank import PATH_SHARE
+from rlmd.corpus.rank import RECIPE
 from rlmd.corpus.roles import Role, role
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.offload import Offload, OffloadError
@@ -102,7 +102,7 @@ def _by_path(paths: Sequence[str], rows: Sequence[int], wish: Wish) -> list[_Jud
     for row in rows:
         low = paths[row].lower()
         named = wish.named(paths[row]) if any(word in low for word in wish.beginnings) else 0.0
-        judged.append(_Judged(row, wish.weights[role(paths[row])], PATH_SHARE * named))
+        judged.append(_Judged(row, wish.weights[role(paths[row])], RECIPE.path * named))
     judged.sort(key=lambda each: (-each.weight * each.named, -each.weight, each.row * SPREAD % (1 << 32)))
     return judged
 

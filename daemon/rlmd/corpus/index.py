@@ -8,7 +8,7 @@ what it may have left behind is never looked up.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple, cast
 
@@ -104,12 +104,32 @@ def _open(directory: str) -> tantivy.Index:
     """Open the index in *directory*, or create it there."""
     schema = tantivy.SchemaBuilder()
     for name in _NUMBERS:
-        schema.add_integer_field(name, fast=True)
-    schema.add_text_field("terms", tokenizer_name=_TOKENIZER, index_option="freq")
+        schema.add_integer_field(name, fast=True, indexed=name == "number")
+    text_field(schema)
     schema.add_text_field("within", stored=True, index_option="basic", tokenizer_name="raw")
     index = tantivy.Index(schema.build(), directory)
+    return with_tokenizer(index)
+
+
+def with_tokenizer(index: tantivy.Index) -> tantivy.Index:
+    """Return *index*, told what `terms` are made of."""
     index.register_tokenizer(_TOKENIZER, tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build())
     return index
+
+
+def text_field(schema: tantivy.SchemaBuilder) -> None:
+    """Add the field of `terms`, which `Terms` has split and stemmed, to *schema*."""
+    schema.add_text_field("terms", tokenizer_name=_TOKENIZER, index_option="freq")
+
+
+def any_of(schema: tantivy.Schema, terms: Mapping[str, float]) -> tantivy.Query:
+    """Return the query for what holds any of the weighted *terms*."""
+    query = tantivy.Query
+    should = [
+        (tantivy.Occur.Should, query.boost_query(query.term_query(schema, "terms", term, "freq"), weight))
+        for term, weight in terms.items()
+    ]
+    return query.boolean_query(should) if should else query.empty_query()
 
 
 class Searcher:
@@ -121,18 +141,17 @@ class Searcher:
 
     def search(self, terms: Mapping[str, float], limit: int) -> list[Hit]:
         """Return the *limit* best cuts for weighted, stemmed *terms*, best first."""
-        query = tantivy.Query
-        should = [
-            (
-                tantivy.Occur.Should,
-                query.boost_query(query.term_query(self._index.schema, "terms", term, "freq"), weight),
-            )
-            for term, weight in terms.items()
-        ]
-        if not should:
-            return []
-        found = self._searcher.search(query.boolean_query(should), limit, count=False).hits
+        found = self._searcher.search(any_of(self._index.schema, terms), limit, count=False).hits
         return list(self._hits(found))
+
+    def search_in(self, terms: Mapping[str, float], numbers: Iterable[int], limit: int) -> list[Hit]:
+        """Return the *limit* best cuts of the contents *numbers*, also such that hold none of *terms*."""
+        query, schema = tantivy.Query, self._index.schema
+        within = query.const_score_query(query.term_set_query(schema, "number", list(numbers)), 0.0)
+        both = query.boolean_query(
+            [(tantivy.Occur.Must, within), (tantivy.Occur.Should, any_of(schema, terms))]
+        )
+        return list(self._hits(self._searcher.search(both, limit, count=False).hits))
 
     def _hits(self, found: list[tuple[float, tantivy.DocAddress]]) -> Iterator[Hit]:
         addresses = [address for _, address in found]

@@ -25,10 +25,11 @@ from rlmd.corpus.flight import Flight
 from rlmd.corpus.foremost import Wish
 from rlmd.corpus.index import stemmer
 from rlmd.corpus.known import Known, Stamps
-from rlmd.corpus.rank import PathWords
+from rlmd.corpus.lifts import PathWords
+from rlmd.corpus.pasts import Pasts
 from rlmd.corpus.roles import WEIGHTS
 from rlmd.corpus.scratch import open_scratch
-from rlmd.corpus.search import Ranked, search
+from rlmd.corpus.search import Ranked, Searched, search
 from rlmd.corpus.shelf import owned
 from rlmd.corpus.snapshot import Entry, Files, Snapshot, Source, Text, Tree, take
 from rlmd.corpus.storage import Storage
@@ -41,6 +42,8 @@ from rlmd.values import Kind, Report, SkipTally, WalkRules, ignore_progress
 
 THREADS = 4
 NO_RULES = WalkRules()
+PAST_S = 1.0
+"""An answer waits so long for past commits that are still being read; they vote in the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,7 @@ class _Keeper:
         self._lines: OrderedDict[Source, _Line] = OrderedDict()
         self._made = 0
         self._stem = stemmer()
+        self._pasts = Pasts(scratch / "past", offload, self._threads, refreshes)
 
     async def answer(self, request: Request) -> Answer:
         match request:
@@ -243,12 +247,12 @@ class _Keeper:
                 WEIGHTS[request.kind],
             )
             searcher, plan = await line.builder.ready(snapshot, wish, request.report, request.deadline_s)
+            past = None
+            if isinstance(snapshot.source, Tree) and request.kind != "docs":
+                past = await self._pasts.before(snapshot.source.root, PAST_S)
             return await trio.to_thread.run_sync(
                 search,
-                snapshot,
-                searcher,
-                plan,
-                path_words,
+                Searched(snapshot, searcher, plan, path_words, past),
                 self._stem,
                 request.question,
                 request.kind,

@@ -1,26 +1,41 @@
 """From hits to passages: which files and which of their cuts answer a question best.  Pure.
 
-A file scores as its best cut, more when its path holds the question's words, and by its role.  The
-constants were measured together: docs/decisions.
+A file scores as its best cuts, more when its path, its tests or past commits speak for it, and by its
+role.  The constants were measured together: docs/decisions/0007.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import log
-from sys import maxsize
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
-
-from rlmd.corpus.words import Stem, Terms
 
 if TYPE_CHECKING:
     from tantivy import DocAddress
 
-FILE_SHARE = 0.4
-"""A passage scores .4 of its file and .6 of itself."""
-PATH_SHARE = 0.4
-"""What a path that holds all of the question adds to the best cut's 1."""
+MORE_CUTS = 5
+DECAY = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What counts how much beside the words of a cut, which are 1 for the best one.
+
+    `file_share` is the part of a passage's score that is its file's, the rest is its own.  A file
+    scores as its best cut and `more_cuts` of its next ones, each counting a little less than the
+    one before; it gains `path` when its path holds all of the question, `tests` when the test
+    named after it has the best cut, `history` when no file has more votes of past commits.
+    """
+
+    file_share: float = 0.75
+    more_cuts: float = 0.2
+    path: float = 0.9
+    tests: float = 0.3
+    history: float = 0.5
+
+
+RECIPE = Recipe()
 
 
 class Hit(NamedTuple):
@@ -38,59 +53,43 @@ class Hit(NamedTuple):
     address: DocAddress
 
 
-class PathWords:
-    """How often the words of paths occur, so that a rare one counts more than a common one."""
-
-    def __init__(self, paths: Sequence[str], stem: Stem) -> None:
-        """Count the words of *paths*; some 5 µs a path, so a thread's work."""
-        self._files = len(paths)
-        self._table = Terms(stem, most=maxsize)
-        self._frequency: Counter[str] = Counter()
-        for terms in self._table.of_all(paths):
-            self._frequency.update(set(terms.split()))
-
-    def weigh(self, wanted: Mapping[str, int]) -> Callable[[str], float]:
-        """Return the function from a path to its share of *wanted*, 0 to 1."""
-        rarity = {
-            term: count * log(1 + self._files / (1 + self._frequency[term])) for term, count in wanted.items()
-        }
-        total = sum(rarity.values()) or 1.0
-
-        def share(path: str) -> float:
-            held = set(self._table.of(path).split())
-            return sum(weight for term, weight in rarity.items() if term in held) / total
-
-        return share
-
-
 def rank(
     hits: Iterable[Hit],
     rows_of: Callable[[int], Sequence[int]],
     weight: Callable[[int], float],
-    named: Callable[[int], float],
+    lift: Callable[[int], float],
+    recipe: Recipe = RECIPE,
 ) -> list[tuple[float, int, Hit]]:
     """Return (score from 0 to 1, row, hit), best first, equals in the order of rows and lines.
 
     *rows_of* tells where a content lies, nowhere when it is dead; of several places the one that
-    scores best is taken.  *weight* is the role's factor of a row, *named* its path's share.
+    scores best is taken.  *weight* is the factor of a row's role, *lift* what speaks for its file beside
+    its cuts.
     """
     living = [(hit, rows) for hit in hits if (rows := rows_of(hit.number))]
     top = max((hit.score for hit, _ in living), default=0.0) or 1.0
-    best: dict[int, float] = {}
-    for hit, _ in living:
-        best[hit.number] = max(best.get(hit.number, 0.0), hit.score / top)
-    files = {
-        number: max((weight(row) * (best[number] + PATH_SHARE * named(row)), -row) for row in rows)
-        for number, rows in {hit.number: rows for hit, rows in living}.items()
-    }
+    scores: dict[int, list[float]] = {}
+    rows_by_number = {}
+    for hit, rows in living:
+        scores.setdefault(hit.number, []).append(hit.score / top)
+        rows_by_number[hit.number] = rows
+    files = {}
+    for number, rows in rows_by_number.items():
+        said = _of_cuts(scores[number], recipe.more_cuts)
+        files[number] = max((weight(row) * (said + lift(row)), -row) for row in rows)
     peak = max((score for score, _ in files.values()), default=0.0) or 1.0
     ranked = []
     for hit, _ in living:
         of_file, row = files[hit.number][0] / peak, -files[hit.number][1]
-        score = FILE_SHARE * of_file + (1 - FILE_SHARE) * hit.score / top * weight(row)
+        score = recipe.file_share * of_file + (1 - recipe.file_share) * hit.score / top * weight(row)
         ranked.append((score, row, hit))
     ranked.sort(key=lambda each: (-each[0], each[1], each[2].start, each[2].at))
     return ranked
+
+
+def _of_cuts(scores: Sequence[float], more: float) -> float:
+    best, *next_ones = sorted(scores, reverse=True)[: 1 + MORE_CUTS]
+    return best + more * sum(score * DECAY**place for place, score in enumerate(next_ones))
 
 
 def diversify(

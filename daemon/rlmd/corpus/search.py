@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from rlmd.corpus.build import Plan
 from rlmd.corpus.cuts import cut, lines_of, style_of
 from rlmd.corpus.index import Searcher
-from rlmd.corpus.rank import Hit, PathWords, diversify, front_first, rank
-from rlmd.corpus.roles import WEIGHTS, role
+from rlmd.corpus.lifts import PathWords, by_subject
+from rlmd.corpus.rank import RECIPE, Hit, Recipe, diversify, front_first, rank
+from rlmd.corpus.roles import WEIGHTS, role, subject
 from rlmd.corpus.snapshot import Entry, Snapshot
 from rlmd.corpus.text import decode
 from rlmd.corpus.words import Stem, wanted
@@ -18,6 +20,8 @@ from rlmd.values import Kind, Passage, Span
 
 CUTS_LOOKED_AT = 1000
 MOST_LOOKED_AT = 16_000
+FILES_PROMISED, CUTS_PROMISED = 50, 200
+"""So many files that have no word in the best cuts are looked at for what else speaks for them."""
 PER_FILE, LEAST_FILES = 3, 10
 FRONT_BYTES = 64 << 10
 
@@ -53,35 +57,83 @@ class Ranked:
         return [found.passage for found in self.found]
 
 
+class Past(Protocol):
+    """The commits before a snapshot."""
+
+    def vote(self, terms: Mapping[str, float]) -> Mapping[str, float]:
+        """Return what those most like weighted *terms* say for each path, 1 for the first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A snapshot with what a search of it asks: its indexed cuts, the words of its paths, past commits."""
+
+    snapshot: Snapshot
+    searcher: Searcher
+    plan: Plan
+    path_words: PathWords
+    past: Past | None = None
+
+
 def search(
-    snapshot: Snapshot,
-    searcher: Searcher,
-    plan: Plan,
-    path_words: PathWords,
-    stem: Stem,
-    question: str,
-    kind: Kind,
-    limit: int,
+    searched: Searched, stem: Stem, question: str, kind: Kind, limit: int, recipe: Recipe = RECIPE
 ) -> Ranked:
-    """Rank the cuts of *snapshot* for *question*; blocks for some milliseconds, a thread's work.
+    """Rank the cuts of a snapshot for *question*; blocks for some milliseconds, a thread's work.
 
     At least *limit* passages of at least 10 files where the snapshot has them, at most 3 of one file
     unless it is the only one.  What no word of the question reaches comes last, with score 0.
     """
-    weights, paths = WEIGHTS[kind], snapshot.files.paths
-    terms = wanted(question, stem)
-    share = path_words.weigh(terms)
+    snapshot, plan, weights = searched.snapshot, searched.plan, WEIGHTS[kind]
+    terms, paths = wanted(question, stem), snapshot.files.paths
 
     def weight(row: int) -> float:
         return weights[role(paths[row])]
 
-    ranked = rank(_living(searcher, plan, terms), plan.rows, weight, lambda row: share(paths[row]))
+    hits = _living(searched.searcher, plan, terms)
+    lifts = _Lifts(searched, terms, hits, kind, recipe)
+    passed_over = lifts.promising(weight).difference(hit.number for hit in hits)
+    hits += searched.searcher.search_in(terms, passed_over, CUTS_PROMISED)
+    ranked = rank(hits, plan.rows, weight, lifts.of, recipe)
     per_file = PER_FILE if len(snapshot.files) > 1 else limit
     taken = diversify(ranked, limit=limit, per_file=per_file, least_files=LEAST_FILES)
-    found = [_found(snapshot, score, row, hit, searcher.within(hit)) for score, row, hit in taken]
+    found = [_found(snapshot, score, row, hit, searched.searcher.within(hit)) for score, row, hit in taken]
     if len(found) < limit or len({row for _, row, _ in taken}) < LEAST_FILES:
         found += _fill(snapshot, found, front_first(paths, weight), limit=limit, per_file=per_file)
     return Ranked(found, terms, [snapshot.files[row] for row in plan.missing])
+
+
+class _Lifts:
+    """What speaks for files beside their cuts: their paths, their tests, past commits."""
+
+    def __init__(
+        self, searched: Searched, terms: Counter[str], hits: Sequence[Hit], kind: Kind, recipe: Recipe
+    ) -> None:
+        self._searched, self._terms, self._recipe = searched, terms, recipe
+        self._paths = paths = searched.snapshot.files.paths
+        self._share = searched.path_words.weigh(terms)
+        self._voted = searched.past.vote(terms) if searched.past is not None and kind != "docs" else {}
+        top = max((hit.score for hit in hits), default=0.0) or 1.0
+        rows = searched.plan.rows
+        self._tested = by_subject((paths[row], hit.score / top) for hit in hits for row in rows(hit.number))
+
+    def of(self, row: int) -> float:
+        """Return what speaks for the file at *row*."""
+        path, recipe = self._paths[row], self._recipe
+        lift = recipe.path * self._share(path) + recipe.history * self._voted.get(path, 0.0)
+        if recipe.tests and self._tested and role(path) != "test":
+            lift += recipe.tests * self._tested.get(subject(path), 0.0)
+        return lift
+
+    def promising(self, weight: Callable[[int], float]) -> set[int]:
+        """Return the contents of the files for which most speaks, whether or not their words do."""
+        files = self._searched.snapshot.files
+        named = self._searched.path_words.named(self._terms)
+        voted = (row for path in self._voted if (row := files.row(path)) is not None)
+        worth = {row: weight(row) * self.of(row) for row in {*named, *voted}}
+        best = sorted(worth, key=lambda row: (-worth[row], row))[:FILES_PROMISED]
+        numbers = map(self._searched.plan.number, best)
+        return {number for number in numbers if number is not None}
 
 
 def _living(searcher: Searcher, plan: Plan, terms: Counter[str]) -> list[Hit]:

@@ -1,8 +1,9 @@
 from typing import Any
 
 from rlmd.corpus.index import stemmer
-from rlmd.corpus.rank import Hit, PathWords, diversify, front_first, rank
-from rlmd.corpus.roles import WEIGHTS, role
+from rlmd.corpus.lifts import PathWords, by_subject
+from rlmd.corpus.rank import Hit, diversify, front_first, rank
+from rlmd.corpus.roles import WEIGHTS, role, subject
 
 
 def hit(score: float, number: int, start: int = 0) -> Hit:
@@ -16,7 +17,7 @@ def test_a_test_that_matches_better_comes_after_the_source() -> None:
     ranked = rank([hit(9, 0), hit(8, 1)], lambda number: [number], weights.__getitem__, lambda _: 0.0)
 
     assert [row for _, row, _ in ranked] == [1, 0]
-    assert ranked[0][0] == 0.4 + 0.6 * 8 / 9
+    assert ranked[0][0] == 0.75 + 0.25 * 8 / 9
 
 
 def test_a_path_that_says_the_words_lifts_its_file() -> None:
@@ -36,6 +37,12 @@ def test_dead_contents_are_dropped_and_twins_shown_where_they_score_best() -> No
     assert [(score, row) for score, row, _ in ranked] == [(1.0, 3)]
 
 
+def test_a_file_gains_by_its_next_best_cuts() -> None:
+    ranked = rank([hit(9, 0), hit(8, 1), hit(8, 1, 20)], lambda n: [n], lambda _: 1.0, lambda _: 0.0)
+
+    assert [row for _, row, _ in ranked] == [1, 1, 0]
+
+
 def test_at_most_so_many_of_a_file_and_then_only_further_files() -> None:
     ranked = [(1.0 - n / 100, n // 5, hit(1, n // 5, n)) for n in range(30)]
 
@@ -52,6 +59,25 @@ def test_rare_words_of_paths_count_more() -> None:
 
     assert share(paths[2]) == 1.0
     assert 0 < share(paths[0]) < 0.5
+
+
+def test_words_that_no_path_holds_hardly_dilute_the_others() -> None:
+    words = PathWords(["a/statsd.py", "a/retry.py", "b/view.py"], stemmer())
+
+    assert words.weigh({"statsd": 1, "type": 1, "error": 1})("a/statsd.py") > 0.6
+    assert list(words.named({"statsd": 1, "error": 1})) == [0]
+
+
+def test_a_test_speaks_for_the_source_it_is_named_after() -> None:
+    scores = [
+        ("tests/test_retry.py", 0.5),
+        ("src/retry.spec.ts", 0.7),
+        ("src/retry.py", 1.0),
+        ("tests/x.py", 0.2),
+    ]
+
+    assert by_subject(scores) == {"retry": 0.7, "x": 0.2}
+    assert subject("pkg/retry/__init__.py") == subject("pkg/_retry.py") == "retry"
 
 
 def test_without_words_the_readme_comes_first_then_sources() -> None:
