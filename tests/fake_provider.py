@@ -10,10 +10,11 @@ from functools import partial, wraps
 from typing import Any
 
 import h11
+import pytest
 import trio
 
 from rlmd.llm.providers import OTHER, Endpoint, Provider
-from rlmd.llm.values import Chat, Message
+from rlmd.llm.values import Chat, Message, Upstream, UpstreamError
 from rlmd.llm.wire import Wire
 
 KEY = "sk-test-0123456789abcdefghijklmnop"
@@ -163,6 +164,13 @@ async def open_wire(
             yield wire, fake
         finally:
             await wire.aclose()
+
+
+async def failure_of(wire: Upstream, chat: Chat | None = None) -> UpstreamError:
+    """Return how a call fails."""
+    with pytest.raises(UpstreamError) as caught:
+        await wire.complete(chat or chat_of())
+    return caught.value
 
 
 async def _next_request(stream: trio.SocketStream, http: h11.Connection) -> Asked | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import json
 
-import httpx2
 import pytest
 import trio
 
 from cassettes import Player, Recorder, UnexpectedRequest
 from fake_provider import KEY, Asked, Talk, chat_of, open_wire, reply_body
+from rlmd.llm.lines import Lines
 from rlmd.llm.providers import OTHER, Endpoint
 from rlmd.llm.values import UpstreamError
 from rlmd.llm.wire import Wire
@@ -35,16 +35,20 @@ async def handler(asked: Asked, talk: Talk) -> None:
         )
 
 
+def lines() -> Lines:
+    return Lines("http://127.0.0.1", connect_s=5, silence_s=5, most_bytes=1 << 20)
+
+
 def playing(path) -> tuple[Wire, Player]:
     player = Player(path)
     endpoint = Endpoint(provider=OTHER, base_url="http://127.0.0.1:1/v1", key=KEY, model="m")
-    return Wire(endpoint, transport=player), player
+    return Wire(endpoint, lines=player), player
 
 
 async def test_what_was_recorded_plays_back_the_same_without_a_server(tmp_path):
     tape = tmp_path / "tape.jsonl"
     with trio.fail_after(10):
-        async with open_wire(handler, transport=Recorder(tape, httpx2.AsyncHTTPTransport())) as (wire, _):
+        async with open_wire(handler, lines=Recorder(tape, lines())) as (wire, _):
             live = await conversation(wire)
         replay, player = playing(tape)
         again = await conversation(replay)
@@ -61,7 +65,7 @@ async def test_what_was_recorded_plays_back_the_same_without_a_server(tmp_path):
 async def test_another_question_than_the_recorded_one_fails_with_both(tmp_path):
     tape = tmp_path / "tape.jsonl"
     with trio.fail_after(10):
-        async with open_wire(handler, transport=Recorder(tape, httpx2.AsyncHTTPTransport())) as (wire, _):
+        async with open_wire(handler, lines=Recorder(tape, lines())) as (wire, _):
             await wire.complete(chat_of("one"))
         replay, _ = playing(tape)
         with pytest.raises(UnexpectedRequest, match=r"other.*one"):
