@@ -25,12 +25,13 @@ class World:
 
     supervisor: Supervisor
     offload: Offload
+    helper: Offload
     sources: Sources
     scratch: Path
 
     async def keeper(self) -> Mailbox[Request, Answer]:
         """Start a corpus keeper that knows nothing yet."""
-        actor = corpus_keeper(self.sources, self.offload, self.scratch, limits=LIMITS)
+        actor = corpus_keeper(self.sources, self.offload, self.scratch, limits=LIMITS, helpers=[self.helper])
         return await self.supervisor.start_concurrent("corpus_keeper", actor)
 
 
@@ -38,7 +39,11 @@ class World:
 async def open_world() -> AsyncIterator[World]:
     """Start walker, readers and counter as a daemon does, and the worker process."""
     with tempfile.TemporaryDirectory(prefix="rlmd-bench-") as scratch:
-        async with open_offload() as offload, open_supervisor(grace=1) as supervisor:
+        async with (
+            open_offload() as offload,
+            open_offload() as helper,
+            open_supervisor(grace=1) as supervisor,
+        ):
             sources = Sources(
                 walker=await supervisor.start("walker", walker(threads=4), workers=2),
                 readers=await supervisor.start(
@@ -49,4 +54,4 @@ async def open_world() -> AsyncIterator[World]:
                 counter=await supervisor.start_concurrent("token_counter", token_counter(offload)),
                 encoding="o200k_base",
             )
-            yield World(supervisor, offload, sources, Path(scratch))
+            yield World(supervisor, offload, helper, sources, Path(scratch))

@@ -87,6 +87,7 @@ async def open_world(
     max_bytes: int = 1 << 30,
     snapshots: int = 8,
     most_bytes: float = float("inf"),
+    shards: int = 1,
 ) -> AsyncIterator[World]:
     """Start walker, readers, a counter of four bytes a token, and the keeper behind them."""
     world = World(None, ThreadOffload())  # type: ignore[arg-type]
@@ -134,6 +135,7 @@ async def open_world(
             limits=limits,
             snapshots=snapshots,
             most_bytes=most_bytes,
+            helpers=[world.offload] * (shards - 1),  # type: ignore[list-item]
         )
         world.keeper = await supervisor.start_concurrent("corpus_keeper", actor)
         yield world

@@ -9,19 +9,20 @@ from pathlib import Path
 from benchmarks.retrieval.questions import Question
 from benchmarks.retrieval.repositories import Repository
 from rlmd.corpus.build import held_against
-from rlmd.corpus.cuts import Style, style_of
+from rlmd.corpus.cuts import style_of
 from rlmd.corpus.history import follow, read_log
 from rlmd.corpus.index import Content, Searcher, extend, stemmer
 from rlmd.corpus.lifts import PathWords
 from rlmd.corpus.rank import RECIPE, Recipe
 from rlmd.corpus.search import Searched, search
+from rlmd.corpus.searchers import Searchers
+from rlmd.corpus.shard import key_of
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.corpus.voters import Voters, open_past, write
 from rlmd.values import Kind, Passage
 
 BATCH = 256
 LIMIT = 20
-Key = tuple[bytes, Style]
 
 
 @dataclass
@@ -49,20 +50,27 @@ class Indexed:
 
     def __init__(self, directory: Path, snapshots: Sequence[Snapshot]) -> None:
         directory.mkdir()
-        self._numbers: dict[Key, int] = {}
+        (directory / "contents").touch()
+        self._numbers: dict[bytes, int] = {}
         contents: list[Content] = []
         for snapshot in snapshots:
             files = snapshot.files
             for row, path in enumerate(files.paths):
-                key = (files.hash_at(row), style_of(path))
+                key = key_of(snapshot, row)
                 if key not in self._numbers:
                     self._numbers[key] = len(self._numbers)
                     contents.append(
-                        Content(self._numbers[key], files.span_at(row), files.encoding_at(row), key[1])
+                        Content(
+                            key,
+                            self._numbers[key],
+                            files.span_at(row),
+                            files.encoding_at(row),
+                            style_of(path),
+                        )
                     )
         for at in range(0, len(contents), BATCH):
             extend(str(directory), snapshots[0].pack.path, contents[at : at + BATCH])
-        self._searcher = Searcher(str(directory))
+        self._searcher = Searchers([Searcher(str(directory))])
         self._stem = stemmer()
         self._prepared: dict[str, Searched] = {}
 
@@ -72,7 +80,7 @@ class Indexed:
         """Return the passages, best first."""
         held = self._prepared.get(snapshot.id)
         if held is None:
-            planned = held_against(snapshot, self._numbers)
+            planned = held_against(snapshot, [self._numbers])
             held = Searched(snapshot, self._searcher, planned, PathWords(snapshot.files.paths, self._stem))
             self._prepared[snapshot.id] = held
         searched = Searched(held.snapshot, held.searcher, held.plan, held.path_words, past)

@@ -192,6 +192,7 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
     stages = Timings()
     async with (
         open_offload(idle_s=config.tokens.idle_s) as offload,
+        open_offload(idle_s=config.tokens.idle_s) as indexing,
         open_supervisor(grace=config.daemon.grace_s, note=stages.add) as supervisor,
     ):
         memory = str(state / "memory.db")
@@ -211,7 +212,7 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
         )
         meter = Meter()
         model, doubts = await _start_model(config, cache, supervisor, meter)
-        keeper = await _start_corpus(config, cache, supervisor, offload)
+        keeper = await _start_corpus(config, cache, supervisor, offload, indexing)
         sandbox = await _start_sandbox(config, supervisor)
         async with open_recaller(memory) as recaller, open_archive(jobs) as archive:
             life.watch(partial(_commits, supervisor))
@@ -285,7 +286,7 @@ async def _start_sandbox(config: Config, supervisor: Supervisor) -> Mailbox[Sand
 
 
 async def _start_corpus(
-    config: Config, cache: Path, supervisor: Supervisor, offload: Offload
+    config: Config, cache: Path, supervisor: Supervisor, offload: Offload, indexing: Offload
 ) -> Mailbox[Request, Answer]:
     ingest = config.ingest
     sources = Sources(
@@ -311,5 +312,6 @@ async def _start_corpus(
         limits=Limits(ingest.max_files, ingest.max_bytes),
         snapshots=config.corpus.snapshots,
         most_bytes=config.corpus.cache_bytes,
+        helpers=[indexing],
     )
     return await supervisor.start_concurrent("corpus_keeper", keeper, limit=COLLECTING_AT_ONCE)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from string import ascii_letters
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from rlmd.corpus.roles import DATA, PROSE, suffix
 
 Style = Literal["named", "braced", "c", "headings", "data", "prose", "log"]
+STYLES: tuple[Style, ...] = get_args(Style)
 
 CODE_LINES, PROSE_LINES, LOG_LINES = 60, 40, 40
 LEAST_LINES = 12

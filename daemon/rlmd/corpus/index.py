@@ -17,6 +17,7 @@ import tantivy
 from rlmd.corpus.cuts import Cut, Style, cut, lines_of
 from rlmd.corpus.pack import pread
 from rlmd.corpus.rank import Hit
+from rlmd.corpus.register import enter
 from rlmd.corpus.text import decode, read_piece, whole_lines
 from rlmd.corpus.words import Stem, Terms
 from rlmd.values import Span, TextEncoding
@@ -29,8 +30,12 @@ _NUMBERS = ("number", "start", "stop", "at", "line")
 
 
 class Content(NamedTuple):
-    """A content to index, from byte *at* on, which is on line *line* (from 0)."""
+    """A content to index, from byte *at* on, which is on line *line* (from 0).
 
+    `key` is what it is looked up by when the index is opened again, `number` what its cuts are found by.
+    """
+
+    key: bytes
     number: int
     span: Span
     encoding: TextEncoding
@@ -46,10 +51,11 @@ def stemmer() -> Stem:
 
 
 def extend(directory: str, pack: str, contents: Sequence[Content]) -> tuple[int, int]:
-    """Index *contents*, whose bytes lie in the file *pack*, and commit.  Runs in the worker process.
+    """Index *contents*, whose bytes lie in the file *pack*, and commit.  Runs in a worker process.
 
-    All but the last are indexed to their ends.  Of the last, one piece from `at` on.  Returns
-    the byte and the line to go on from; at the end of the content, the byte is its length.
+    All but the last are indexed to their ends, and entered in the register of the directory.  Of the
+    last, one piece from `at` on.  Returns the byte and the line to go on from; at the end of the
+    content, the byte is its length.
     """
     file = os.open(pack, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -57,6 +63,8 @@ def extend(directory: str, pack: str, contents: Sequence[Content]) -> tuple[int,
         for content in contents:
             reached = _add(writer, file, content)
         writer.commit()
+        whole = contents if reached[0] == content.span.length else contents[:-1]
+        enter(directory, ((each.key, each.number) for each in whole))
     except BaseException:
         _writer.cache_clear()  # it may be broken
         raise
@@ -67,7 +75,10 @@ def extend(directory: str, pack: str, contents: Sequence[Content]) -> tuple[int,
 
 @lru_cache(maxsize=1)
 def _writer(directory: str) -> tantivy.IndexWriter:
-    """Keep the writer from call to call: it merges while the next batch is cut."""
+    """Keep the writer from call to call: it merges while the next batch is cut.
+
+    One at a time is kept: each holds memory, and a lock that dies with the process.
+    """
     return _open(directory).writer(heap_size=_HEAP_BYTES, num_threads=1)
 
 
@@ -138,6 +149,11 @@ class Searcher:
     def __init__(self, directory: str) -> None:
         self._index = _open(directory)
         self._searcher = self._index.searcher()
+        self.cuts: int = self._searcher.num_docs
+
+    def holders(self, term: str) -> int:
+        """Return how many cuts hold *term*."""
+        return self._searcher.doc_freq("terms", term)
 
     def search(self, terms: Mapping[str, float], limit: int) -> list[Hit]:
         """Return the *limit* best cuts for weighted, stemmed *terms*, best first."""
@@ -157,7 +173,7 @@ class Searcher:
         addresses = [address for _, address in found]
         columns = (cast("list[int]", self._searcher.fast_field_values(name, addresses)) for name in _NUMBERS)
         for (score, address), number, start, stop, at, line in zip(found, *columns, strict=True):
-            yield Hit(score, number, start, stop, at, line, address)
+            yield Hit(score, number, start, stop, at, line, self, address)
 
     def within(self, hit: Hit) -> tuple[str, ...]:
         """Return the first lines of the definitions around *hit*, outermost first."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import shutil
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,21 +18,15 @@ from pathlib import Path
 import trio
 
 from rlmd.corpus.blobs import UNCOUNTED
-from rlmd.corpus.build import Builder
 from rlmd.corpus.collect import Limits, Sources, collect
 from rlmd.corpus.flight import Flight
-from rlmd.corpus.foremost import Wish
-from rlmd.corpus.index import stemmer
 from rlmd.corpus.known import Known, Stamps
-from rlmd.corpus.lifts import PathWords
-from rlmd.corpus.pasts import Pasts
-from rlmd.corpus.roles import WEIGHTS
 from rlmd.corpus.scratch import open_scratch
-from rlmd.corpus.search import Ranked, Searched, search
+from rlmd.corpus.search import Ranked
+from rlmd.corpus.searching import Searching
 from rlmd.corpus.shelf import owned
 from rlmd.corpus.snapshot import Entry, Files, Snapshot, Source, Text, Tree, take
 from rlmd.corpus.storage import Storage
-from rlmd.corpus.words import beginnings, wanted
 from rlmd.errors import BadArgument, NotFound, RequestError, TooLarge
 from rlmd.offload import Offload
 from rlmd.requests import Count
@@ -42,8 +35,6 @@ from rlmd.values import Kind, Report, SkipTally, WalkRules, ignore_progress
 
 THREADS = 4
 NO_RULES = WalkRules()
-PAST_S = 1.0
-"""An answer waits so long for past commits that are still being read; they vote in the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +105,15 @@ def corpus_keeper(
     limits: Limits,
     snapshots: int = 8,
     most_bytes: float = math.inf,
+    helpers: Sequence[Offload] = (),
 ) -> Actor[Request, Answer]:
     """Make the actor; start it as a concurrent one.
 
     Contents lie below *cache*, where the next daemon finds them, or in a directory of our own while
     another daemon has that; of those that nothing needs, *most_bytes* are kept.  At most *snapshots*
     corpora are kept, the least recently used go first, never one that somebody waits for.
-    Cancelling the last who waits for a refresh or an index stops it within 100 ms.
+    Indexes are written by *offload*, much at a time by *helpers* too.  Cancelling the last who waits
+    for a refresh or an index stops it within 100 ms.
     """
 
     @asynccontextmanager
@@ -130,7 +123,11 @@ def corpus_keeper(
             try:
                 async with trio.open_nursery() as refreshes:
                     refreshes.start_soon(storage.keep)
-                    keep = _Keeper(sources, offload, scratch, storage, refreshes, limits, snapshots)
+                    threads = trio.CapacityLimiter(THREADS)
+                    words = (place or scratch) / "words"
+                    searching = Searching(words, (offload, *helpers), threads, refreshes)
+                    await searching.tidy()
+                    keep = _Keeper(sources, storage, searching, threads, refreshes, limits, snapshots)
                     yield keep.answer
                     refreshes.cancel_scope.cancel()
             finally:
@@ -140,16 +137,13 @@ def corpus_keeper(
 
 
 class _Line:
-    """One corpus over time: its last snapshot, the refreshes of it, its index."""
+    """One corpus over time: its last snapshot, and the refreshes of it."""
 
-    def __init__(self, directory: Path, offload: Offload, threads: trio.CapacityLimiter) -> None:
-        self.directory = directory
-        self.builder = Builder(directory, offload, threads)
+    def __init__(self) -> None:
         self.users = 0
         self.known: Known | None = None
         self.running: Flight[Known] | None = None
         self.next: Flight[Known] | None = None
-        self.path_words: tuple[tuple[str, ...], PathWords] | None = None
 
 
 class _Keeper:
@@ -158,20 +152,16 @@ class _Keeper:
     def __init__(
         self,
         sources: Sources,
-        offload: Offload,
-        scratch: Path,
         storage: Storage,
+        searching: Searching,
+        threads: trio.CapacityLimiter,
         refreshes: trio.Nursery,
         limits: Limits,
         snapshots: int,
     ) -> None:
-        self._sources, self._offload, self._scratch = sources, offload, scratch
-        self._storage, self._refreshes, self._limits, self._most = storage, refreshes, limits, snapshots
-        self._threads = trio.CapacityLimiter(THREADS)
+        self._sources, self._storage, self._searching = sources, storage, searching
+        self._threads, self._refreshes, self._limits, self._most = threads, refreshes, limits, snapshots
         self._lines: OrderedDict[Source, _Line] = OrderedDict()
-        self._made = 0
-        self._stem = stemmer()
-        self._pasts = Pasts(scratch / "past", offload, self._threads, refreshes)
 
     async def answer(self, request: Request) -> Answer:
         match request:
@@ -238,45 +228,22 @@ class _Keeper:
             return line.known.snapshot
 
     async def _search(self, request: Search) -> Ranked:
-        snapshot = request.snapshot
-        with self._using(snapshot.source) as line:
-            path_words = await self._path_words(line, snapshot)
-            wish = Wish(
-                beginnings(request.question, self._stem),
-                path_words.weigh(wanted(request.question, self._stem)),
-                WEIGHTS[request.kind],
-            )
-            searcher, plan = await line.builder.ready(snapshot, wish, request.report, request.deadline_s)
-            past = None
-            if isinstance(snapshot.source, Tree) and request.kind != "docs":
-                past = await self._pasts.before(snapshot.source.root, PAST_S)
-            return await trio.to_thread.run_sync(
-                search,
-                Searched(snapshot, searcher, plan, path_words, past),
-                self._stem,
+        with self._using(request.snapshot.source):
+            return await self._searching.search(
+                request.snapshot,
                 request.question,
                 request.kind,
                 request.limit,
-                limiter=self._threads,
-                abandon_on_cancel=True,
+                request.report,
+                request.deadline_s,
             )
-
-    async def _path_words(self, line: _Line, snapshot: Snapshot) -> PathWords:
-        paths = snapshot.files.paths
-        if line.path_words is None or line.path_words[0] != paths:
-            words = await trio.to_thread.run_sync(
-                PathWords, paths, self._stem, limiter=self._threads, abandon_on_cancel=True
-            )
-            line.path_words = (paths, words)
-        return line.path_words[1]
 
     @contextmanager
     def _using(self, source: Source) -> Iterator[_Line]:
         """Keep the line of *source* for the length of the block, as the one used last."""
         line = self._lines.get(source)
         if line is None:
-            self._made += 1
-            line = _Line(self._scratch / f"index-{self._made}", self._offload, self._threads)
+            line = _Line()
             self._lines[source] = line
         self._lines.move_to_end(source)
         line.users += 1
@@ -289,12 +256,8 @@ class _Keeper:
     def _evict(self) -> None:
         idle = [source for source, line in self._lines.items() if not line.users]
         for source in idle[: max(0, len(self._lines) - self._most)]:
-            gone = self._lines.pop(source).directory
-            self._refreshes.start_soon(_remove, gone)
-
-
-async def _remove(directory: Path) -> None:
-    await trio.to_thread.run_sync(partial(shutil.rmtree, directory, ignore_errors=True))
+            del self._lines[source]
+            self._searching.forget(source)
 
 
 def _one_file(snapshot: Snapshot, absolute: str) -> Snapshot:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from tantivy import DocAddress
 
+    from rlmd.corpus.index import Searcher
+
 MORE_CUTS = 5
 DECAY = 0.8
 
@@ -41,7 +43,7 @@ RECIPE = Recipe()
 class Hit(NamedTuple):
     """A cut that a search found: lines `start` to `stop` (from 0, without `stop`) of content `number`.
 
-    It was cut from the piece that begins at byte `at`, on line `line`.
+    It was cut from the piece that begins at byte `at`, on line `line`; `searcher` has it at `address`.
     """
 
     score: float
@@ -50,6 +52,7 @@ class Hit(NamedTuple):
     stop: int
     at: int
     line: int
+    searcher: Searcher
     address: DocAddress
 
 

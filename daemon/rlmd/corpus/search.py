@@ -9,10 +9,10 @@ from typing import Protocol
 
 from rlmd.corpus.build import Plan
 from rlmd.corpus.cuts import cut, lines_of, style_of
-from rlmd.corpus.index import Searcher
 from rlmd.corpus.lifts import PathWords, by_subject
 from rlmd.corpus.rank import RECIPE, Hit, Recipe, diversify, front_first, rank
 from rlmd.corpus.roles import WEIGHTS, role, subject
+from rlmd.corpus.searchers import Searchers
 from rlmd.corpus.snapshot import Entry, Snapshot
 from rlmd.corpus.text import decode
 from rlmd.corpus.words import Stem, wanted
@@ -70,7 +70,7 @@ class Searched:
     """A snapshot with what a search of it asks: its indexed cuts, the words of its paths, past commits."""
 
     snapshot: Snapshot
-    searcher: Searcher
+    searcher: Searchers
     plan: Plan
     path_words: PathWords
     past: Past | None = None
@@ -136,7 +136,7 @@ class _Lifts:
         return {number for number in numbers if number is not None}
 
 
-def _living(searcher: Searcher, plan: Plan, terms: Counter[str]) -> list[Hit]:
+def _living(searcher: Searchers, plan: Plan, terms: Counter[str]) -> list[Hit]:
     """Look at more hits where many belong to contents that the snapshot does not hold."""
     most = CUTS_LOOKED_AT
     while True:

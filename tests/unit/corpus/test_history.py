@@ -1,28 +1,14 @@
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 import trio
 
 from corpus_world import open_world
+from git_world import git
 from rlmd.corpus.history import Commit, Past, follow, parse_log, read_log, votes
 from rlmd.corpus.lineage import Lineage, lineage_of
 
 ID = "ab" * 20
-
-
-def git(tree: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "init.defaultBranch=main"]
-    environment = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "HOME": str(tree)}
-    ran = subprocess.run(
-        ["git", "-C", str(tree), *identity, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return ran.stdout.strip()
 
 
 @pytest.fixture

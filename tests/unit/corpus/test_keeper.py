@@ -38,7 +38,7 @@ def write(path: Path, text: str) -> None:
 
 
 def indexes(cache: Path) -> list[str]:
-    return [path.name for path in cache.glob("corpus/run-*/index-*")]
+    return [path.name for path in cache.glob("**/words/*") if path.name != "past"]
 
 
 async def test_a_tree_becomes_a_snapshot_with_its_totals(cache: Path, tree: Path) -> None:
@@ -258,15 +258,18 @@ async def test_progress_names_every_stage(cache: Path, tree: Path) -> None:
     assert last == {"walk": (3, None), "read": (snapshot.bytes,) * 2, "count": (snapshot.bytes,) * 2}
 
 
-async def test_the_least_recently_used_corpus_goes_with_its_index(cache: Path, tree: Path) -> None:
+async def test_the_least_recently_used_corpus_goes_and_with_a_text_its_index(cache: Path, tree: Path) -> None:
     with trio.fail_after(5):
         async with open_world(cache, snapshots=1) as world:
-            await world.search(await world.collect(tree, ["README.md"]), "tree")
+            text = await world.keeper.ask(CollectText("one\ntwo"))
+            assert isinstance(text, Snapshot)
+            await world.search(text, "one")
+            assert len(indexes(cache)) == 1
             second = await world.collect(tree)
             await wait_all_tasks_blocked(0.05)
 
             assert await world.keeper.ask(Kept()) == [second]
-            assert indexes(cache) == ["index-2"]
+            assert indexes(cache) == []
 
 
 async def test_one_file_is_known_by_the_name_it_was_asked_by(cache: Path, tree: Path) -> None:

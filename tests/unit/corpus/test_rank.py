@@ -7,8 +7,8 @@ from rlmd.corpus.roles import WEIGHTS, role, subject
 
 
 def hit(score: float, number: int, start: int = 0) -> Hit:
-    address: Any = None
-    return Hit(score, number, start, start + 10, 0, 0, address)
+    nothing: Any = None
+    return Hit(score, number, start, start + 10, 0, 0, nothing, nothing)
 
 
 def test_a_test_that_matches_better_comes_after_the_source() -> None:

@@ -142,13 +142,12 @@ async def test_without_time_it_answers_from_what_is_indexed_and_names_the_rest(
 
             assert len(ranked.passages) >= 20
             assert {entry.path for entry in ranked.unindexed} == set(snapshot.files.paths) - {"pkg/copy.py"}
-            assert world.offload.calls == []
 
 
 async def test_sources_are_indexed_before_tests_and_docs(
     cache: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rlmd.corpus.build.BATCH_BYTES", 4000)
+    monkeypatch.setattr("rlmd.corpus.shard.BATCH_BYTES", 4000)
     with trio.fail_after(10):
         async with open_world(cache) as world:
             snapshot = await world.collect(tree)
@@ -164,7 +163,7 @@ async def test_sources_are_indexed_before_tests_and_docs(
 
 
 async def test_two_who_wait_share_the_build(cache: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlmd.corpus.build.BATCH_BYTES", 4000)
+    monkeypatch.setattr("rlmd.corpus.shard.BATCH_BYTES", 4000)
     with trio.fail_after(10):
         async with open_world(cache) as world:
             snapshot = await world.collect(tree)
@@ -210,7 +209,7 @@ async def test_a_long_text_is_searched_piece_by_piece_with_its_own_line_numbers(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text, "PIECE_BYTES", 20_000)
-    monkeypatch.setattr("rlmd.corpus.build.PIECE_BYTES", 20_000)
+    monkeypatch.setattr("rlmd.corpus.shard.PIECE_BYTES", 20_000)
     lines = [f"12:00:00 worker {number} is fine" for number in range(5000)]
     lines[3210] = "12:00:01 disk quota exceeded"
     with trio.fail_after(10):
@@ -264,7 +263,7 @@ def remove_modules(tree: Path) -> None:
 
 
 def generations(cache: Path) -> list[str]:
-    return [path.name for path in cache.glob("corpus/run-*/index-1/*")]
+    return [path.name for path in cache.glob("**/words/*/[0-9]")]
 
 
 async def test_an_index_that_is_mostly_dead_is_begun_anew(
