@@ -22,7 +22,6 @@ from rlmd.doors.traffic import Bounds, Traffic
 from rlmd.doors.ways import Way, open_ways
 from rlmd.errors import ConfigError
 from rlmd.lifecycle import Lifecycle, open_lifecycle
-from rlmd.reload import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -43,25 +42,24 @@ def main(options: Options) -> int:
     """Run the daemon in the foreground; return its exit code."""
     os.umask(0o077)
     try:
-        read = partial(
-            load, paths.config_files(), file=options.config, env=os.environ, overrides=options.overrides
-        )
-        config = read().config
+        loaded = load(paths.config_files(), file=options.config, env=os.environ, overrides=options.overrides)
         state, cache = Path(paths.state_dir()), Path(paths.cache_dir())
         for place in (state, cache):
             paths.make_private_dir(str(place))
-        _configure_logs(config)
-        http = config.http
+        log = loaded.config.log
+        observe.configure(log.level, place=None if log.format == "auto" else log.format)
+        http = loaded.config.http
         with (
             _sole_owner(state),
             closing(_open_door()) as door,
             open_ways(unix=http.unix, port=http.port, beside=door.path, state=str(state)) as ways,
         ):
-            settings = Settings(config, read, _configure_logs)
-            trio.run(partial(serve, settings, door, options, ways=ways, state=state, cache=cache))
+            trio.run(partial(serve, loaded.config, door, options, ways=ways, state=state, cache=cache))
     except ConfigError as wrong:
-        return _refuse("\n".join(wrong.problems), os.EX_CONFIG)
+        _turn_away(str(wrong))
+        return _refuse(str(wrong), os.EX_CONFIG)
     except (StateTaken, SocketTaken) as taken:
+        _turn_away(str(taken))
         return _refuse(str(taken), os.EX_TEMPFAIL)
     except Exception as crash:  # noqa: BLE001  # the process ends here, and its last word is a sentence
         return _explain(crash)
@@ -69,29 +67,19 @@ def main(options: Options) -> int:
 
 
 async def serve(
-    settings: Settings, door: Door, options: Options, *, state: Path, cache: Path, ways: Sequence[Way] = ()
+    config: Config, door: Door, options: Options, *, state: Path, cache: Path, ways: Sequence[Way] = ()
 ) -> None:
     """Boot, accept until the first signal, drain; a second signal cancels all that is left.
 
     The socket is bound before we are called: clients wait in the kernel's queue while the rest,
     the protocol's second of imports above all, is loaded.
     """
-    config = settings.config
-    async with open_lifecycle(grace_s=config.daemon.grace_s, reload=settings.reload) as life:
+    async with open_lifecycle(grace_s=config.daemon.grace_s) as life:
         from rlmd.boot import open_daemon  # noqa: PLC0415  # the second that the socket need not wait for
 
         async with open_daemon(config, life, state=state, cache=cache) as daemon, life.serving() as requests:
             traffic = Traffic(_bounds(config))
-            pipeline = daemon.open_pipeline(requests, traffic, lambda: settings.problems)
-            mcp = daemon.open_door(pipeline, traffic)
-
-            def apply(config: Config) -> None:
-                _configure_logs(config)
-                traffic.bounds = _bounds(config)
-                mcp.services = daemon.adapted(pipeline, config)
-
-            apply(settings.config)  # a reload may have come since the boot began
-            settings.apply = apply
+            mcp = daemon.open_doors(requests, traffic)
             if ways:
                 from rlmd.doors.http import serve_http  # noqa: PLC0415  # nothing of it where nobody wants it
 
@@ -100,11 +88,6 @@ async def serve(
             if (options.systemd or options.on_demand) and config.daemon.idle_exit_s:
                 life.stop_when_idle(traffic.quiet_since, config.daemon.idle_exit_s)
             await listener.serve(door, mcp.serve, traffic=traffic, connections=requests)
-
-
-def _configure_logs(config: Config) -> None:
-    log = config.log
-    observe.configure(log.level, place=None if log.format == "auto" else log.format)
 
 
 def _bounds(config: Config) -> Bounds:
@@ -132,6 +115,12 @@ def _open_door() -> Door:
     """Listen on the socket that systemd handed over, else on our own."""
     handed = sd.listen_fds().get(SOCKET_NAME)
     return listener.adopt(handed[0]) if handed else listener.bind(paths.socket_path())
+
+
+def _turn_away(why: str) -> None:
+    """Answer those at the socket of systemd, which would start us for them again and again."""
+    for fd in sd.listen_fds().get(SOCKET_NAME, []):
+        listener.turn_away(listener.adopt(fd), why)
 
 
 def _announce(life: Lifecycle, door: Door) -> None:

@@ -6,6 +6,7 @@ in the queue of the kernel.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import socket
@@ -27,6 +28,7 @@ from rlmd.paths import make_private_dir
 log = structlog.get_logger(__name__)
 
 BACKLOG = 128
+FAREWELL_S = 0.5
 BUSY_LINE = (
     b'{"jsonrpc":"2.0","id":null,"error":{"code":-32000,'
     b'"message":"busy: too many connections. Close one, or raise doors.max_connections."}}\n'
@@ -94,6 +96,23 @@ def adopt(fd: int) -> Door:
     return Door(listening, str(listening.getsockname()))
 
 
+def turn_away(door: Door, why: str) -> None:
+    """Tell whoever waits at an inherited socket that nobody will serve them, and *why*; close it.
+
+    A service manager starts us for a connection that waits, and again for one that was left waiting.
+    """
+    with door.socket:
+        door.socket.setblocking(False)
+        for waiting in _accepted(door.socket):
+            with waiting, suppress(OSError):
+                waiting.settimeout(FAREWELL_S)
+                if _peer(waiting).uid == os.getuid():
+                    waiting.sendall(_error_line(why))
+                    waiting.shutdown(socket.SHUT_WR)
+                    while waiting.recv(1 << 16):  # closed with something unread, it would lose our line
+                        pass
+
+
 async def serve(
     door: Door,
     handle: Callable[[trio.SocketStream, Peer], Awaitable[None]],
@@ -124,10 +143,14 @@ async def serve(
 
 def _waiting(door: Door) -> Iterator[trio.SocketStream]:
     """Accept whoever is in the kernel's queue, without waiting for more."""
+    for accepted in _accepted(door.socket):
+        yield trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
+
+
+def _accepted(listening: socket.socket) -> Iterator[socket.socket]:
     with suppress(OSError):  # nobody, or nothing that could be accepted
         while True:
-            accepted, _ = door.socket.accept()
-            yield trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
+            yield listening.accept()[0]
 
 
 async def _admit(
@@ -137,7 +160,7 @@ async def _admit(
     stream: trio.SocketStream,
 ) -> None:
     async with stream:
-        peer = _peer(stream)
+        peer = _peer(stream.socket)
         if peer.uid != uid:
             traffic.refused["foreign_uid"] += 1
             log.warning("connection.refused", reason="foreign_uid", peer_uid=peer.uid, peer_pid=peer.pid)
@@ -162,8 +185,13 @@ async def _say_busy(stream: trio.SocketStream) -> None:
             return
 
 
-def _peer(stream: trio.SocketStream) -> Peer:
-    packed = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+def _error_line(message: str) -> bytes:
+    error = {"code": -32000, "message": message}
+    return json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode() + b"\n"
+
+
+def _peer(connection: socket.socket | trio.socket.SocketType) -> Peer:
+    packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid, uid, _gid = struct.unpack("3i", packed)
     return Peer(pid, uid)
 
