@@ -1,5 +1,6 @@
 # make demo      show what it does, on real input, offline
 # make test      the tests that take seconds        make test-all   all of them
+# make test-systemd  the units under a real systemd, in namespaces (needs root)
 # make check     format, lint, types, layers        make bench      the figures of the README
 # make soak      sixteen clients and a crash a minute, for MINUTES (30)
 # make lock      renew the locks (needs uv)         make clean      remove what was made here
@@ -22,7 +23,7 @@ COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-inde
 export UV_SYSTEM_CERTS := 1
 export UV_NATIVE_TLS := 1
 
-.PHONY: demo test test-all soak check bench lock clean
+.PHONY: demo test test-all test-systemd soak check bench lock clean
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh
@@ -35,6 +36,9 @@ test-all: $(READY)
 
 soak: $(READY)
 	cd tests && PYTHONPATH=../daemon:. ../$(BIN)/python -m soak --minutes $(or $(MINUTES),30)
+
+test-systemd: $(READY)
+	$(BIN)/python -m pytest tests/systemd tests/e2e/test_systemd_units.py tests/e2e/test_under_a_manager.py
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -296,6 +296,7 @@ def _add_house(commands: argparse._SubParsersAction[Parser]) -> None:
     how.add_argument("--print", action="store_true", dest="to_stdout", help="print the entry, change nothing")
     how.add_argument("--remove", action="store_true", help="take it out again")
     install.set_defaults(run=_install)
+    _add_service(commands)
     auth = commands.add_parser("auth", help="keep the key of the model provider")
     auth.add_argument("verb", choices=["set"], help="set: take the key from stdin, or ask for it")
     auth.set_defaults(run=_auth)
@@ -305,6 +306,39 @@ def _add_house(commands: argparse._SubParsersAction[Parser]) -> None:
     version = commands.add_parser("version", help="print the version")
     version.add_argument("--json", action="store_true", help="print the facts as JSON")
     version.set_defaults(run=_version)
+
+
+def _add_service(commands: argparse._SubParsersAction[Parser]) -> None:
+    service = commands.add_parser("service", help="have systemd start the daemon when a client connects")
+    verbs = service.add_subparsers(dest="verb", metavar="install|uninstall|status", required=True)
+    install = verbs.add_parser("install", help="write the units and open the socket")
+    install.add_argument(
+        "--no-user-namespaces",
+        action="store_const",
+        const=False,
+        dest="namespaces",
+        help="for machines that forbid them (default: try)",
+    )
+    uninstall = verbs.add_parser("uninstall", help="close the socket and remove the units")
+    status = verbs.add_parser("status", help="say how socket and service are")
+    status.add_argument("--json", action="store_true", help="print the facts as JSON")
+    for verb in (install, uninstall, status):
+        verb.add_argument(
+            "--system", metavar="USER", dest="instance", help="by the machine's manager, as this user"
+        )
+    service.set_defaults(run=_service)
+
+
+def _service(args: argparse.Namespace) -> int:
+    from rlmd.cli import service
+
+    match args.verb:
+        case "install":
+            return service.install(args.instance, namespaces=args.namespaces)
+        case "uninstall":
+            return service.uninstall(args.instance)
+        case _:
+            return service.status(args.instance, as_json=args.json)
 
 
 def _doctor(args: argparse.Namespace) -> int:
