@@ -34,7 +34,7 @@ from rlmd.doors.traffic import Bounds, Traffic
 from rlmd.engine.cells import ExecRequest
 from rlmd.errors import NotFound
 from rlmd.look.glob import GlobResult
-from rlmd.look.grep import FoundLine, GrepResult
+from rlmd.look.page import FoundLine, GrepResult
 from rlmd.look.read import ReadResult
 from rlmd.memory.ask import Item, Recalled
 from rlmd.memory.entry import Changed, Stored

@@ -33,7 +33,8 @@ from rlmd.engine.desk import Desk
 from rlmd.errors import BadArgument, RequestError
 from rlmd.health import Health
 from rlmd.look.glob import GlobResult, glob
-from rlmd.look.grep import GrepResult, grep
+from rlmd.look.grep import grep
+from rlmd.look.page import GrepResult
 from rlmd.look.read import ReadResult, read
 from rlmd.look.selection import narrowed
 from rlmd.look.sight import Sight, entry_of

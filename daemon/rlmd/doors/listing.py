@@ -9,7 +9,7 @@ from itertools import accumulate, groupby
 from rlmd.answers import OutputMode
 from rlmd.doors.render import cut
 from rlmd.look.glob import GlobResult
-from rlmd.look.grep import FoundLine, GrepResult
+from rlmd.look.page import FoundLine, GrepResult
 from rlmd.look.read import ReadResult
 from rlmd.sandbox.requests import ExecResult
 
@@ -143,7 +143,7 @@ def _beyond(total: int) -> str:
 
 def _skipped(found: GrepResult) -> str:
     tally = found.skipped
-    if not tally.files + tally.dirs:
+    if tally is None or not tally.files + tally.dirs:
         return ""
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in tally.by_reason.items())
     return f" Not searched: {tally.files:,} files and {tally.dirs:,} directories ({reasons})."

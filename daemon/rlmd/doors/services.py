@@ -19,7 +19,7 @@ from rlmd.answers import (
 )
 from rlmd.engine.cells import ExecRequest
 from rlmd.look.glob import GlobResult
-from rlmd.look.grep import GrepResult
+from rlmd.look.page import GrepResult
 from rlmd.look.read import ReadResult
 from rlmd.memory.ask import Recalled
 from rlmd.memory.entry import Changed, Stored

@@ -6,11 +6,13 @@ import codecs
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
-from rlmd.values import SkipReason
+from rlmd.corpus.pack import Pack
+from rlmd.values import SkipReason, Span
 
 PIECE_BYTES = 1 << 20
 LONGEST_LINE_BYTES = 64 << 20
@@ -28,10 +30,13 @@ class NotText(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """A regular file, open for reading from its beginning."""
+    """A text, open for reading from its beginning: `read` returns the next bytes, none at its end."""
 
-    descriptor: int
+    read: Callable[[int], bytes]
     size_bytes: int
+
+
+Opener = Callable[[], AbstractContextManager[OpenFile]]
 
 
 @contextmanager
@@ -46,12 +51,26 @@ def open_file(path: str) -> Iterator[OpenFile]:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise NotText("special")
-        yield OpenFile(descriptor, status.st_size)
+        yield OpenFile(partial(os.read, descriptor), status.st_size)
     except OSError as failure:
         raise NotText(_reason(failure)) from failure
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+@contextmanager
+def open_content(pack: Pack, span: Span) -> Iterator[OpenFile]:
+    """Open a content of the pack, as `open_file` does the file it was read from."""
+    at = span.offset
+
+    def read(size_bytes: int) -> bytes:
+        nonlocal at
+        piece = pack.read(Span(at, min(size_bytes, span.offset + span.length - at)))
+        at += len(piece)
+        return piece
+
+    yield OpenFile(read, span.length)
 
 
 def _reason(failure: OSError) -> SkipReason:
@@ -90,7 +109,7 @@ def pieces(file: OpenFile) -> Iterator[bytes]:
 def _chunks(file: OpenFile) -> Iterator[bytes]:
     """The text as UTF-8 without its byte order mark, cut anywhere."""
     wanted = min(file.size_bytes + 1, PIECE_BYTES)
-    raw = os.read(file.descriptor, wanted)
+    raw = file.read(wanted)
     complete = len(raw) < wanted
     decoder = None
     if raw[:2] in _UTF16:
@@ -100,7 +119,7 @@ def _chunks(file: OpenFile) -> Iterator[bytes]:
         raw = raw[3:]
     while raw:
         yield raw if decoder is None else decoder.decode(raw).encode()
-        raw = b"" if complete else os.read(file.descriptor, PIECE_BYTES)
+        raw = b"" if complete else file.read(PIECE_BYTES)
     if decoder is not None:
         yield decoder.decode(b"", final=True).encode()
 

@@ -10,7 +10,8 @@ import trio
 from rlmd.answers import GrepRequest
 from rlmd.errors import BadArgument
 from rlmd.look import texts
-from rlmd.look.grep import FoundLine, GrepResult, grep
+from rlmd.look.grep import grep
+from rlmd.look.page import FoundLine, GrepResult
 from rlmd.values import WalkRules
 
 pytestmark = pytest.mark.real_io
