@@ -19,6 +19,7 @@ from rlmd import __version__, paths
 from rlmd.answers import Analysis
 from rlmd.config import Config
 from rlmd.corpus.collect import Limits, Sources
+from rlmd.corpus.exact import Exact, open_exact
 from rlmd.corpus.keeper import Answer, Request, corpus_keeper
 from rlmd.doors.mcp_server import McpDoor
 from rlmd.doors.traffic import Traffic
@@ -42,6 +43,7 @@ from rlmd.llm.meter import Meter
 from rlmd.llm.providers import Endpoint
 from rlmd.llm.upstream import open_upstream
 from rlmd.llm.values import Ask, Reply
+from rlmd.look.warm import Warm
 from rlmd.memory.batch import Change, Done
 from rlmd.memory.recall import Recaller, open_recaller
 from rlmd.memory.writer import RESTART, memory_writer
@@ -82,6 +84,7 @@ class Daemon:
     supervisor: Supervisor
     writer: Mailbox[Change, Done]
     keeper: Mailbox[Request, Answer]
+    exact: Exact
     recaller: Recaller
     model: Model | None
     meter: Meter
@@ -123,6 +126,7 @@ class Daemon:
             cells=Cells(self._execute, self.keeper),
             health=health,
             looking=trio.CapacityLimiter(LOOKING_THREADS),
+            warm=Warm(self.keeper, self.exact),
         )
         requests.start_soon(pipeline.resume)
         return McpDoor(
@@ -179,6 +183,7 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
     async with (
         open_offload(idle_s=config.tokens.idle_s) as offload,
         open_offload(idle_s=config.tokens.idle_s) as indexing,
+        open_exact(cache) as exact,
         open_supervisor(grace=config.daemon.grace_s, note=stages.add) as supervisor,
     ):
         memory = str(state / "memory.db")
@@ -209,6 +214,7 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
                 supervisor=supervisor,
                 writer=writer,
                 keeper=keeper,
+                exact=exact,
                 recaller=recaller,
                 model=model,
                 meter=meter,

@@ -38,6 +38,7 @@ from rlmd.look.page import GrepResult
 from rlmd.look.read import ReadResult, read
 from rlmd.look.selection import narrowed
 from rlmd.look.sight import Sight, entry_of
+from rlmd.look.warm import Warm
 from rlmd.memory.ask import Page, Recall, Recalled
 from rlmd.memory.batch import Change, Done
 from rlmd.memory.entry import EVERY_PROJECT, Changed, Forget, Purge, Stored, Undo
@@ -68,6 +69,7 @@ class Pipeline:
     cells: Cells
     health: Health
     looking: trio.CapacityLimiter
+    warm: Warm
 
     async def analyze(self, session: Session, question: Question, report: Report) -> Analysis:
         """Answer *question*, or hand back the job that goes on after `wait_s` or with `detach`."""
@@ -79,7 +81,10 @@ class Pipeline:
             "workspace": session.workspace,
             "allow": list(session.allow),
         }
-        return await self.answering.analyze(target, question, place.project, report, request=request)
+        found = await self.answering.analyze(target, question, place.project, report, request=request)
+        if found.state == "done":
+            await self.warm.prepare()
+        return found
 
     async def resume(self) -> None:
         """Go on with the jobs that the last daemon could not end; one that cannot go on has failed."""
@@ -136,9 +141,13 @@ class Pipeline:
         return await read(request, path, rules=self.rules, workspace=session.workspace, limiter=self.looking)
 
     async def grep(self, session: Session, request: GrepRequest) -> GrepResult:
-        """Find lines in the tree as it is now."""
+        """Find lines in the tree as it is now, in a corpus that is fresh or else by looking."""
         path = await self._resolve(request.path or ".", session)
-        return await grep(request, path, rules=self.rules, workspace=session.workspace, limiter=self.looking)
+        rules, workspace, limiter = self.rules, session.workspace, self.looking
+        found = await self.warm.grep(request, path, rules=rules, workspace=workspace, limiter=limiter)
+        if found is None:
+            found = await grep(request, path, rules=rules, workspace=workspace, limiter=limiter)
+        return found
 
     async def glob(self, session: Session, request: GlobRequest) -> GlobResult:
         """Find paths in the tree as it is now."""

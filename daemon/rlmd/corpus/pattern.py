@@ -136,15 +136,22 @@ def compile_pattern(pattern: str, *, ignore_case: bool = False, fixed_strings: b
     Takes milliseconds, some 30 more for a Unicode property not met before.  Raises BadArgument
     that says what is wrong and where: syntax, look-around, back-references, line ends, size.
     """
+    return compile_tree(read_pattern(pattern, ignore_case=ignore_case, fixed_strings=fixed_strings))
+
+
+def read_pattern(pattern: str, *, ignore_case: bool, fixed_strings: bool) -> Node:
+    """Read *pattern* into the tree that `compile_tree` compiles; raises BadArgument as `compile_pattern`."""
     if len(pattern) > LONGEST_PATTERN or any("\ud800" <= char <= "\udfff" for char in pattern):
         raise BadArgument("pattern is no text of at most 65,536 characters")
     if fixed_strings and "\n" in pattern:
         raise BadArgument("pattern holds a line end: the search goes line by line")
-    tree = (
-        literal(pattern, ignore_case=ignore_case)
-        if fixed_strings
-        else parse(pattern, ignore_case=ignore_case)
-    )
+    if fixed_strings:
+        return literal(pattern, ignore_case=ignore_case)
+    return parse(pattern, ignore_case=ignore_case)
+
+
+def compile_tree(tree: Node) -> LinePattern:
+    """Compile what `read_pattern` read; raises BadArgument for one that is too large."""
     found = needles(tree)
     if found and plain_text(tree) == found[0]:
         return LinePattern(found, every_line=False, _program=None, _words=None)

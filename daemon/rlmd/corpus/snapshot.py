@@ -16,7 +16,7 @@ from typing import ClassVar, get_args
 from rlmd.corpus.pack import Pack
 from rlmd.values import SkipTally, Span, TextEncoding, WalkRules
 
-_ENCODINGS: tuple[TextEncoding, ...] = get_args(TextEncoding)
+ENCODINGS: tuple[TextEncoding, ...] = get_args(TextEncoding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Files:
         self._offsets = array("q", [entry.span.offset for entry in ordered])
         self._lengths = array("q", [entry.span.length for entry in ordered])
         self._tokens = array("q", [entry.tokens for entry in ordered])
-        self._encodings = bytes(_ENCODINGS.index(entry.encoding) for entry in ordered)
+        self._encodings = bytes(ENCODINGS.index(entry.encoding) for entry in ordered)
 
     def spliced(self, other: Files, order: Sequence[int]) -> Files:
         """Return the files whose rows in these and then in *other* are *order*, which sorts by path."""
@@ -121,7 +121,7 @@ class Files:
 
     def encoding_at(self, row: int) -> TextEncoding:
         """Return how the content is decoded."""
-        return _ENCODINGS[self._encodings[row]]
+        return ENCODINGS[self._encodings[row]]
 
     @property
     def total_bytes(self) -> int:
