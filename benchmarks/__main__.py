@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import platform
 
-from benchmarks import anchors, engine, llm, recall, remember, retrieval, sandbox, stages
+from benchmarks import anchors, engine, llm, recall, remember, retrieval, sandbox, stages, words
 
 BENCHMARKS = {
     "stages": stages.main,
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "remember": remember.main,
     "recall": recall.main,
     "retrieval": retrieval.main,
+    "words": words.main,
     "anchors": anchors.main,
 }
 

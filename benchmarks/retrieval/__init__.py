@@ -27,14 +27,11 @@ from rlmd.corpus.rank import RECIPE
 WITH, WITHOUT = Arm("with history"), Arm("without history", history=False)
 ABLATED = (
     Arm("- path", replace(RECIPE, path=0.0), history=False),
-    Arm("- tests", replace(RECIPE, tests=0.0), history=False),
     Arm("- next cuts", replace(RECIPE, more_cuts=0.0), history=False),
     Arm("- file share", replace(RECIPE, file_share=0.0), history=False),
     Arm("- roles", history=False, kind="any"),
 )
-PLAIN = Arm(
-    "plain BM25 of cuts", replace(RECIPE, path=0.0, tests=0.0, more_cuts=0.0), history=False, kind="any"
-)
+PLAIN = Arm("plain BM25 of cuts", replace(RECIPE, path=0.0, more_cuts=0.0), history=False, kind="any")
 REBUILT: Mapping[str, Callable[[], AbstractContextManager[object]]] = {
     "- defined names": partial(patch.object, index, "NAME_COUNTS", 0),
     "- cuts at definitions": partial(patch.object, index, "cut", lambda lines, _: words_cut(lines)),

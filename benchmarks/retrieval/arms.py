@@ -12,7 +12,7 @@ from rlmd.corpus.build import held_against
 from rlmd.corpus.cuts import style_of
 from rlmd.corpus.history import follow, read_log
 from rlmd.corpus.index import Content, Searcher, extend, stemmer
-from rlmd.corpus.lifts import PathWords
+from rlmd.corpus.path_words import PathWords
 from rlmd.corpus.rank import RECIPE, Recipe
 from rlmd.corpus.search import Searched, search
 from rlmd.corpus.searchers import Searchers

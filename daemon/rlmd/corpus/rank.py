@@ -1,6 +1,6 @@
 """From hits to passages: which files and which of their cuts answer a question best.  Pure.
 
-A file scores as its best cuts, more when its path, its tests or past commits speak for it, and by its
+A file scores as its best cuts, more when its path or past commits speak for it, and by its
 role.  The constants were measured together: docs/decisions/0007.
 """
 
@@ -26,14 +26,13 @@ class Recipe:
 
     `file_share` is the part of a passage's score that is its file's, the rest is its own.  A file
     scores as its best cut and `more_cuts` of its next ones, each counting a little less than the
-    one before; it gains `path` when its path holds all of the question, `tests` when the test
-    named after it has the best cut, `history` when no file has more votes of past commits.
+    one before; it gains `path` when its path holds all of the question, and `history` when no file
+    has more votes of past commits.
     """
 
     file_share: float = 0.75
     more_cuts: float = 0.2
     path: float = 0.9
-    tests: float = 0.3
     history: float = 0.5
 
 

@@ -94,17 +94,3 @@ def role(path: str) -> Role:
     if kind in PROSE or name in _DOC_NAMES or not _DOC_PLACES.isdisjoint(places):
         return "doc"
     return "data" if kind in DATA else "source"
-
-
-_TEST_AFFIX = re.compile(r"^tests?_|(?:_tests?|[.]tests?|[.]spec|(?<=[a-z])tests?)$")
-_WHOLE = frozenset(["__init__", "index", "mod", "lib", "main"])
-
-
-def subject(path: str) -> str:
-    """Return the one word that a source and the test of it are named by: `retry` of `test_retry.py`.
-
-    A file that stands for its directory is named by that.
-    """
-    *places, name = path.lower().split("/")
-    stem = _TEST_AFFIX.sub("", name.rsplit(".", 1)[0])
-    return (places[-1] if stem in _WHOLE and places else stem).strip("_")

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from rlmd.corpus.build import Plan
 from rlmd.corpus.cuts import cut, lines_of, style_of
-from rlmd.corpus.lifts import PathWords, by_subject
+from rlmd.corpus.path_words import PathWords
 from rlmd.corpus.rank import RECIPE, Hit, Recipe, diversify, front_first, rank
-from rlmd.corpus.roles import WEIGHTS, role, subject
+from rlmd.corpus.roles import WEIGHTS, role
 from rlmd.corpus.searchers import Searchers
 from rlmd.corpus.snapshot import Entry, Snapshot
 from rlmd.corpus.text import decode
@@ -91,7 +91,7 @@ def search(
         return weights[role(paths[row])]
 
     hits = _living(searched.searcher, plan, terms)
-    lifts = _Lifts(searched, terms, hits, kind, recipe)
+    lifts = _Lifts(searched, terms, kind, recipe)
     passed_over = lifts.promising(weight).difference(hit.number for hit in hits)
     hits += searched.searcher.search_in(terms, passed_over, CUTS_PROMISED)
     ranked = rank(hits, plan.rows, weight, lifts.of, recipe)
@@ -104,26 +104,18 @@ def search(
 
 
 class _Lifts:
-    """What speaks for files beside their cuts: their paths, their tests, past commits."""
+    """What speaks for files beside their cuts: their paths and past commits."""
 
-    def __init__(
-        self, searched: Searched, terms: Counter[str], hits: Sequence[Hit], kind: Kind, recipe: Recipe
-    ) -> None:
+    def __init__(self, searched: Searched, terms: Counter[str], kind: Kind, recipe: Recipe) -> None:
         self._searched, self._terms, self._recipe = searched, terms, recipe
-        self._paths = paths = searched.snapshot.files.paths
+        self._paths = searched.snapshot.files.paths
         self._share = searched.path_words.weigh(terms)
         self._voted = searched.past.vote(terms) if searched.past is not None and kind != "docs" else {}
-        top = max((hit.score for hit in hits), default=0.0) or 1.0
-        rows = searched.plan.rows
-        self._tested = by_subject((paths[row], hit.score / top) for hit in hits for row in rows(hit.number))
 
     def of(self, row: int) -> float:
         """Return what speaks for the file at *row*."""
         path, recipe = self._paths[row], self._recipe
-        lift = recipe.path * self._share(path) + recipe.history * self._voted.get(path, 0.0)
-        if recipe.tests and self._tested and role(path) != "test":
-            lift += recipe.tests * self._tested.get(subject(path), 0.0)
-        return lift
+        return recipe.path * self._share(path) + recipe.history * self._voted.get(path, 0.0)
 
     def promising(self, weight: Callable[[int], float]) -> set[int]:
         """Return the contents of the files for which most speaks, whether or not their words do."""

@@ -20,9 +20,9 @@ import trio
 from rlmd.corpus.build import Builder
 from rlmd.corpus.foremost import Wish
 from rlmd.corpus.index import stemmer
-from rlmd.corpus.lifts import PathWords
 from rlmd.corpus.lineage import lineage_of
 from rlmd.corpus.pasts import Pasts
+from rlmd.corpus.path_words import PathWords
 from rlmd.corpus.roles import WEIGHTS
 from rlmd.corpus.search import Ranked, Searched, search
 from rlmd.corpus.snapshot import Snapshot, Source, Text, Tree

@@ -22,7 +22,7 @@ from rlmd.errors import Busy
 from rlmd.offload import Offload, OffloadError
 
 EXTEND = "rlmd.corpus.index:extend"
-BATCH_FILES, BATCH_BYTES = 512, 4 << 20
+BATCH_FILES, BATCH_BYTES = 1024, 8 << 20
 NUMBER_BITS = 62
 _HASH_BYTES = 15
 

@@ -32,6 +32,7 @@ LONGEST = 256
 
 LEAST_LETTERS = 3
 ONE_PART = 2
+_END = "\0"
 
 Stem = Callable[[str], list[str]]
 
@@ -61,6 +62,7 @@ class Terms:
         self._most = most
         self._known: dict[str, str] = {}
         self._stems: dict[str, str] = {}
+        self._pieces: dict[str, str] = {_END: _END}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -79,20 +81,31 @@ class Terms:
         if len(self._known) > self._most:
             self._known.clear()
             self._stems.clear()
+            self._pieces = {_END: _END}
         return terms
 
     def _learn(self, words: set[str]) -> None:
         """Add *words* to the table, with a few passes over all of them instead of a loop.
 
-        Behind a line end for each word stand its parts, with a space around each.
+        Identifiers fall into pieces at their underscores, most of which other words have brought.
         """
         numbers = {word for word in words if word[0].isdigit()}
         self._known.update((number, number.lower()) for number in numbers)
         rest = [word for word in words if word not in numbers]
-        if not rest:
-            return
-        short = "\n".join([word if len(word) <= LONGEST else "" for word in rest])
-        parts = " ".join(_PART.findall("\n" + short)).lower().split(" ")
+        short = [word if len(word) <= LONGEST else "" for word in rest]
+        pieces = f" {_END} ".join([*short, ""]).replace("_", " ").replace("$", " ").split()
+        if unknown := list(set(pieces).difference(self._pieces)):
+            self._learn_pieces(unknown)
+        split = f" {' '.join(map(self._pieces.__getitem__, pieces))} ".split(_END)
+        for word, low, terms in zip(rest, "\n".join(short).lower().split("\n"), split, strict=False):
+            self._known[word] = terms + low.strip("_$") if terms.count(" ") > ONE_PART else terms.strip()
+
+    def _learn_pieces(self, pieces: list[str]) -> None:
+        """Add what each of *pieces* becomes: its parts, stemmed, the letters that stand alone left out.
+
+        Behind a line end for each piece stand its parts, with a space around each.
+        """
+        parts = " ".join(_PART.findall("\n" + "\n".join(pieces))).lower().split(" ")
         stems = self._stems
         unknown = list(set(parts).difference(stems))
         kept = [part if len(part) > 1 or part.isdigit() else "-" for part in unknown]
@@ -100,9 +113,7 @@ class Terms:
         stems.update((part, "") for part, said in zip(unknown, kept, strict=True) if said == "-")
         stems["\n"] = "\n"
         stemmed = (" ".join(map(stems.__getitem__, parts)) + " ").split("\n")[1:]
-        for word, low, terms in zip(rest, short.lower().split("\n"), stemmed, strict=True):
-            whole = terms.count(" ") > ONE_PART
-            self._known[word] = terms + low.strip("_$") if whole else terms.strip()
+        self._pieces.update(zip(pieces, (terms[1:-1] for terms in stemmed), strict=True))
 
 
 def beginnings(question: str, stem: Stem) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
 from typing import Any
 
 from rlmd.corpus.index import stemmer
-from rlmd.corpus.lifts import PathWords, by_subject
+from rlmd.corpus.path_words import PathWords
 from rlmd.corpus.rank import Hit, diversify, front_first, rank
-from rlmd.corpus.roles import WEIGHTS, role, subject
+from rlmd.corpus.roles import WEIGHTS, role
 
 
 def hit(score: float, number: int, start: int = 0) -> Hit:
@@ -66,18 +66,6 @@ def test_words_that_no_path_holds_hardly_dilute_the_others() -> None:
 
     assert words.weigh({"statsd": 1, "type": 1, "error": 1})("a/statsd.py") > 0.6
     assert list(words.named({"statsd": 1, "error": 1})) == [0]
-
-
-def test_a_test_speaks_for_the_source_it_is_named_after() -> None:
-    scores = [
-        ("tests/test_retry.py", 0.5),
-        ("src/retry.spec.ts", 0.7),
-        ("src/retry.py", 1.0),
-        ("tests/x.py", 0.2),
-    ]
-
-    assert by_subject(scores) == {"retry": 0.7, "x": 0.2}
-    assert subject("pkg/retry/__init__.py") == subject("pkg/_retry.py") == "retry"
 
 
 def test_without_words_the_readme_comes_first_then_sources() -> None:

@@ -1,4 +1,4 @@
-"""What speaks for a file beside its cuts: the words of its path, its tests, past commits.  Pure."""
+"""The words of the paths of a corpus, which speak for a file beside its cuts.  Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import log
 from sys import maxsize
 
-from rlmd.corpus.roles import role, subject
 from rlmd.corpus.words import Stem, Terms
 
 ABSENT = 0.2
@@ -48,12 +47,3 @@ class PathWords:
             return sum(weight for term, weight in rarity.items() if term in held) / (total or 1.0)
 
         return share
-
-
-def by_subject(scores: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Return the best score of a test for each subject that it is named after, of paths and scores."""
-    best: dict[str, float] = {}
-    for path, score in scores:
-        if role(path) == "test" and (name := subject(path)):
-            best[name] = max(best.get(name, 0.0), score)
-    return best
