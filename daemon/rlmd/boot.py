@@ -7,9 +7,9 @@ handed on as arguments.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -95,9 +95,13 @@ class Daemon:
     stages: Timings
     started_at: float
 
-    def open_doors(self, requests: trio.Nursery, traffic: Traffic) -> McpDoor:
-        """Return what serves connections within *traffic*; jobs and checks run in *requests*."""
-        tools = Timings()
+    def open_pipeline(
+        self, requests: trio.Nursery, traffic: Traffic, settings: Callable[[], tuple[Problem, ...]]
+    ) -> Pipeline:
+        """Return what the tools mean; jobs and checks run in *requests*.
+
+        Status tells of *traffic*, and of the problems that *settings* have at that time.
+        """
         jobs = Jobs[Analysis](requests, most=MOST_JOBS)
         health = Health(
             self.supervisor,
@@ -109,8 +113,8 @@ class Daemon:
             self.meter,
             self._describe_sandbox,
             traffic.facts,
-            tools=tools,
             stages=self.stages,
+            settings=settings,
             doubts=self.doubts,
         )
         requests.start_soon(health.check_memory)
@@ -118,10 +122,10 @@ class Daemon:
         desk = Desk(jobs, self.archive, self.journal.ask, self.life.draining, resumed=trio.Event())
         pipeline = Pipeline(
             roots=Roots(self.config.roots.allow, self.config.roots.deny),
-            rules=self._rules(),
+            rules=self._rules(self.config),
             writer=self.writer,
             recaller=self.recaller,
-            answering=Answering(self.keeper, jobs, self.model, self._research(), desk),
+            answering=Answering(self.keeper, jobs, self.model, self._research(self.config), desk),
             desk=desk,
             cells=Cells(self._execute, self.keeper),
             health=health,
@@ -129,19 +133,29 @@ class Daemon:
             warm=Warm(self.keeper, self.exact),
         )
         requests.start_soon(pipeline.resume)
+        return pipeline
+
+    def open_door(self, pipeline: Pipeline, traffic: Traffic) -> McpDoor:
+        """Return what serves connections within *traffic*."""
         return McpDoor(
             pipeline,
             version=__version__,
             traffic=traffic,
-            timings=tools,
+            timings=pipeline.health.tools,
             draining=self.life.draining,
         )
 
-    def _research(self) -> Research | None:
+    def adapted(self, pipeline: Pipeline, config: Config) -> Pipeline:
+        """Return *pipeline* under the roots, exclusions and run limits of *config*."""
+        answering = replace(pipeline.answering, research=self._research(config))
+        roots = Roots(config.roots.allow, config.roots.deny)
+        return replace(pipeline, roots=roots, rules=self._rules(config), answering=answering)
+
+    def _research(self, config: Config) -> Research | None:
         """Return what answers in mode `rlm`, where there is a model."""
         if self.model is None:
             return None
-        engine = self.config.engine
+        engine = config.engine
         settings = Settings(
             turns=engine.turns,
             output_chars=engine.output_chars,
@@ -164,10 +178,10 @@ class Daemon:
     async def _confines(self) -> bool:
         return (await self._describe_sandbox()).facts.available
 
-    def _rules(self) -> WalkRules:
+    def _rules(self, config: Config) -> WalkRules:
         return WalkRules(
-            secret=self.config.privacy.exclude,
-            deny=tuple(os.path.realpath(directory) for directory in self.config.roots.deny),
+            secret=config.privacy.exclude,
+            deny=tuple(os.path.realpath(directory) for directory in config.roots.deny),
             own=tuple(os.path.realpath(place) for place in self.own),
         )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import trio
 
@@ -20,16 +21,31 @@ from rlmd.metrics import exposition
 from rlmd.observe import Timings
 from rlmd.process import process_facts
 from rlmd.sandbox.requests import Description
-from rlmd.status import ActorFacts, CorpusState, DoorFacts, JobCounts, MemoryFacts, Problem, Status
-from rlmd.supervision import ActorStats, Mailbox, Supervisor
+from rlmd.status import (
+    ActorFacts,
+    CorpusState,
+    DoorFacts,
+    JobCounts,
+    MemoryFacts,
+    Problem,
+    SandboxFacts,
+    Status,
+)
+from rlmd.supervision import ActorError, ActorStats, Mailbox, Supervisor
+
+T = TypeVar("T")
+
+PATIENCE_S = 5.0
+NO_SANDBOX = Description(SandboxFacts(), "its pool does not say how it is")
 
 
 @dataclass(eq=False)
 class Health:
     """What a status is made of.
 
-    `doubts` are what boot found wrong with the model endpoint; `integrity` is what the check of the
-    memory file at boot has found so far; `tools` and `stages` know how long calls and actors take.
+    `doubts` are what boot found wrong with the model endpoint, `settings` what a reload could not do.
+    `integrity` is what the check of the memory file at boot has found so far; `tools` and `stages`
+    know how long calls and actors take.
     """
 
     supervisor: Supervisor
@@ -43,6 +59,7 @@ class Health:
     doors: Callable[[], DoorFacts] = DoorFacts
     tools: Timings = field(default_factory=Timings)
     stages: Timings = field(default_factory=Timings)
+    settings: Callable[[], tuple[Problem, ...]] = tuple
     doubts: tuple[Problem, ...] = ()
     integrity: str = "being checked"
 
@@ -51,12 +68,17 @@ class Health:
         self.integrity = "; ".join(await self.recaller.integrity()) or "ok"
 
     async def status(self, *, check: bool) -> Status:
-        """Describe every part as it is now; *check* reads the memory file anew before."""
+        """Describe every part as it is now; *check* reads the memory file anew before.
+
+        A part that crashes of the question, or does not answer in PATIENCE_S, shows as unknown.
+        """
         if check:
             await self.check_memory()
-        actors = self.supervisor.stats()
         holdings = await self.recaller.holdings()
-        sandbox = await self.describe_sandbox()
+        sandbox = await _or(NO_SANDBOX, self.describe_sandbox)
+        nothing: list[Snapshot] = []
+        kept = await _or(nothing, self._kept)
+        actors = self.supervisor.stats()
         problems = tuple(self._problems(actors, sandbox))
         return Status(
             version=__version__,
@@ -67,7 +89,7 @@ class Health:
                 ActorFacts(a.name, a.workers, a.busy, a.waiting, a.restarts, a.last_error) for a in actors
             ),
             llm=self.meter.facts(),
-            corpora=tuple(_corpus_state(snapshot) for snapshot in await self._kept()),
+            corpora=tuple(_corpus_state(snapshot) for snapshot in kept),
             memory=MemoryFacts(holdings.items, holdings.bytes, holdings.wal_bytes, self.integrity),
             jobs=JobCounts(running=self.jobs.running, done=self.jobs.finished),
             sandbox=sandbox.facts,
@@ -97,6 +119,7 @@ class Health:
 
     def _problems(self, actors: list[ActorStats], sandbox: Description) -> Iterator[Problem]:
         yield from self.doubts
+        yield from self.settings()
         if sandbox.problem is not None:
             yield Problem(
                 f"no code can run: {sandbox.problem}",
@@ -107,6 +130,13 @@ class Health:
                 yield Problem(f"{actor.name} crashed: {actor.last_error}", "Look into the daemon's log.")
         if self.integrity not in {"ok", "being checked"}:
             yield Problem(f"memory.db is damaged: {self.integrity}", "Copy the state directory first of all.")
+
+
+async def _or(unknown: T, ask: Callable[[], Awaitable[T]]) -> T:
+    """Return what *ask* returns, or *unknown* where its actor is at fault: status has to come through."""
+    with suppress(ActorError), trio.move_on_after(PATIENCE_S):
+        return await ask()
+    return unknown
 
 
 def _corpus_state(snapshot: Snapshot) -> CorpusState:

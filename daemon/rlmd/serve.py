@@ -22,6 +22,7 @@ from rlmd.doors.traffic import Bounds, Traffic
 from rlmd.doors.ways import Way, open_ways
 from rlmd.errors import ConfigError
 from rlmd.lifecycle import Lifecycle, open_lifecycle
+from rlmd.reload import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -42,19 +43,22 @@ def main(options: Options) -> int:
     """Run the daemon in the foreground; return its exit code."""
     os.umask(0o077)
     try:
-        loaded = load(paths.config_files(), file=options.config, env=os.environ, overrides=options.overrides)
+        read = partial(
+            load, paths.config_files(), file=options.config, env=os.environ, overrides=options.overrides
+        )
+        config = read().config
         state, cache = Path(paths.state_dir()), Path(paths.cache_dir())
         for place in (state, cache):
             paths.make_private_dir(str(place))
-        log = loaded.config.log
-        observe.configure(log.level, place=None if log.format == "auto" else log.format)
-        http = loaded.config.http
+        _configure_logs(config)
+        http = config.http
         with (
             _sole_owner(state),
             closing(_open_door()) as door,
             open_ways(unix=http.unix, port=http.port, beside=door.path, state=str(state)) as ways,
         ):
-            trio.run(partial(serve, loaded.config, door, options, ways=ways, state=state, cache=cache))
+            settings = Settings(config, read, _configure_logs)
+            trio.run(partial(serve, settings, door, options, ways=ways, state=state, cache=cache))
     except ConfigError as wrong:
         _turn_away(str(wrong))
         return _refuse(str(wrong), os.EX_CONFIG)
@@ -67,19 +71,29 @@ def main(options: Options) -> int:
 
 
 async def serve(
-    config: Config, door: Door, options: Options, *, state: Path, cache: Path, ways: Sequence[Way] = ()
+    settings: Settings, door: Door, options: Options, *, state: Path, cache: Path, ways: Sequence[Way] = ()
 ) -> None:
     """Boot, accept until the first signal, drain; a second signal cancels all that is left.
 
     The socket is bound before we are called: clients wait in the kernel's queue while the rest,
     the protocol's second of imports above all, is loaded.
     """
-    async with open_lifecycle(grace_s=config.daemon.grace_s) as life:
+    config = settings.config
+    async with open_lifecycle(grace_s=config.daemon.grace_s, reload=settings.reload) as life:
         from rlmd.boot import open_daemon  # noqa: PLC0415  # the second that the socket need not wait for
 
         async with open_daemon(config, life, state=state, cache=cache) as daemon, life.serving() as requests:
             traffic = Traffic(_bounds(config))
-            mcp = daemon.open_doors(requests, traffic)
+            pipeline = daemon.open_pipeline(requests, traffic, lambda: settings.problems)
+            mcp = daemon.open_door(pipeline, traffic)
+
+            def apply(config: Config) -> None:
+                _configure_logs(config)
+                traffic.bounds = _bounds(config)
+                mcp.services = daemon.adapted(pipeline, config)
+
+            apply(settings.config)  # a reload may have come since the boot began
+            settings.apply = apply
             if ways:
                 from rlmd.doors.http import serve_http  # noqa: PLC0415  # nothing of it where nobody wants it
 
@@ -88,6 +102,11 @@ async def serve(
             if (options.systemd or options.on_demand) and config.daemon.idle_exit_s:
                 life.stop_when_idle(traffic.quiet_since, config.daemon.idle_exit_s)
             await listener.serve(door, mcp.serve, traffic=traffic, connections=requests)
+
+
+def _configure_logs(config: Config) -> None:
+    log = config.log
+    observe.configure(log.level, place=None if log.format == "auto" else log.format)
 
 
 def _bounds(config: Config) -> Bounds:

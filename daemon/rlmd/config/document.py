@@ -17,6 +17,10 @@ HEADER = """\
 # $XDG_CONFIG_HOME/rlmd/config.toml, --config FILE, RLMD_SECTION__KEY in the environment,
 # -o section.key=value. `rlmd config check` names every mistake, `rlmd config show --origin`
 # says what holds and where it comes from. A size is a number of bytes, or a text like "64 MiB".
+#
+# SIGHUP has them read again: with a mistake anywhere nothing changes. log, roots, privacy, doors and
+# the limits of a run in engine hold from the next request on; what else was changed waits for a
+# restart, and `rlmd status` names it.
 """
 WIDTH = 92
 
