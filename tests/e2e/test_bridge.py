@@ -47,22 +47,6 @@ async def test_a_flood_that_is_read_late_does_not_jam_the_bridge(home: Any):
     assert len(done.stdout.splitlines()) == 400
 
 
-async def test_the_bridge_ends_when_the_daemon_does(home: Any):
-    with trio.fail_after(20):
-        async with open_door(home.socket, CannedServices()) as world:
-            await world.connect()
-            process = await trio.lowlevel.open_process(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            assert process.stdin is not None
-            assert process.stdout is not None
-            await process.stdin.send_all(lines(call("rlm_status")))
-            assert await process.stdout.receive_some()
-        code = await process.wait()
-        await process.stdin.aclose()
-        await process.stdout.aclose()
-
-    assert code == 0
-
-
 async def test_work_stops_when_nobody_reads_the_bridge_any_more(home: Any):
     begun, cancelled = trio.Event(), trio.Event()
 
