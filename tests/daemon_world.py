@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -116,9 +116,11 @@ class Daemon:
 
     def children(self) -> list[int]:
         """Return the pids of its child processes."""
-        threads = Path(f"/proc/{self.pid}/task").iterdir()
-        told = " ".join((thread / "children").read_text() for thread in threads)
-        return [int(pid) for pid in told.split()]
+        found: list[int] = []
+        for thread in Path(f"/proc/{self.pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                found += map(int, (thread / "children").read_text().split())
+        return found
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send the signal and wait for the exit code, negative where a signal ended it."""

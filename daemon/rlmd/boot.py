@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,11 @@ import trio
 
 from rlmd import __version__, paths
 from rlmd.answers import Analysis
+from rlmd.ceiling import Ceiling
 from rlmd.config import Config
 from rlmd.corpus.collect import Limits, Sources
 from rlmd.corpus.exact import Exact, open_exact
-from rlmd.corpus.keeper import Answer, Request, corpus_keeper
+from rlmd.corpus.keeper import Answer, Request, Shed, corpus_keeper
 from rlmd.doors.mcp_server import McpDoor
 from rlmd.doors.traffic import Traffic
 from rlmd.engine.answering import Answering
@@ -50,6 +51,7 @@ from rlmd.memory.writer import RESTART, memory_writer
 from rlmd.observe import Timings
 from rlmd.offload import Offload, open_offload
 from rlmd.pipeline import Pipeline
+from rlmd.process import give_back, memory_use
 from rlmd.roots import Roots
 from rlmd.sandbox.pool import sandbox_pool
 from rlmd.sandbox.requests import Answer as SandboxAnswer
@@ -57,7 +59,7 @@ from rlmd.sandbox.requests import Describe, Description, Exec, ExecResult
 from rlmd.sandbox.requests import Limits as SandboxLimits
 from rlmd.sandbox.requests import Request as SandboxRequest
 from rlmd.status import Problem
-from rlmd.supervision import Mailbox, Supervisor, open_supervisor
+from rlmd.supervision import ActorError, Mailbox, Supervisor, open_supervisor
 from rlmd.tokens.counter import token_counter
 from rlmd.values import WalkRules
 
@@ -92,6 +94,7 @@ class Daemon:
     journal: Mailbox[Note, None]
     archive: Archive
     sandbox: Mailbox[SandboxRequest, SandboxAnswer]
+    offload: Offload
     stages: Timings
     started_at: float
 
@@ -103,6 +106,9 @@ class Daemon:
         Status tells of *traffic*, and of the problems that *settings* have at that time.
         """
         jobs = Jobs[Analysis](requests, most=MOST_JOBS)
+        own_bytes = self.config.daemon.memory_bytes
+        ceiling = Ceiling(partial(memory_use, own_bytes=own_bytes), self._shed, jobs.end_largest)
+        self.life.attend(ceiling.watch)
         health = Health(
             self.supervisor,
             self.keeper,
@@ -114,8 +120,9 @@ class Daemon:
             self._describe_sandbox,
             traffic.facts,
             stages=self.stages,
-            settings=settings,
+            settings=lambda: (*settings(), *ceiling.problems()),
             doubts=self.doubts,
+            memory_bytes=own_bytes,
         )
         requests.start_soon(health.check_memory)
         requests.start_soon(_wind_up, jobs, self.life.draining, self.config.daemon.grace_s)
@@ -129,6 +136,7 @@ class Daemon:
             desk=desk,
             cells=Cells(self._execute, self.keeper),
             health=health,
+            ceiling=ceiling,
             looking=trio.CapacityLimiter(LOOKING_THREADS),
             warm=Warm(self.keeper, self.exact),
         )
@@ -164,6 +172,13 @@ class Daemon:
             calls=engine.calls,
         )
         return Research(self._execute, self.keeper, self.model, self.journal.ask, settings, self._confines)
+
+    async def _shed(self) -> None:
+        """Give up what can be had again: corpora nobody waits for, and the idle worker process."""
+        self.offload.rest()
+        with suppress(ActorError):
+            await self.keeper.ask(Shed())
+        await trio.to_thread.run_sync(give_back)
 
     async def _execute(self, request: Exec) -> ExecResult:
         result = await self.sandbox.ask(request)
@@ -236,6 +251,7 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
                 journal=journal,
                 archive=archive,
                 sandbox=sandbox,
+                offload=offload,
                 stages=stages,
                 started_at=started_at,
             )

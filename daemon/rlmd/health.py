@@ -61,6 +61,7 @@ class Health:
     stages: Timings = field(default_factory=Timings)
     settings: Callable[[], tuple[Problem, ...]] = tuple
     doubts: tuple[Problem, ...] = ()
+    memory_bytes: int = 0
     integrity: str = "being checked"
 
     async def check_memory(self) -> None:
@@ -94,7 +95,7 @@ class Health:
             jobs=JobCounts(running=self.jobs.running, done=self.jobs.finished),
             sandbox=sandbox.facts,
             doors=self.doors(),
-            process=process_facts(),
+            process=process_facts(own_bytes=self.memory_bytes),
             problems=problems,
         )
 

@@ -67,6 +67,10 @@ class Lifecycle:
             self.draining.set()
             self._accepting.cancel()
 
+    def attend(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run *task*, which never ends by itself, until the daemon is over."""
+        self._background.start_soon(task)
+
     def watch(self, healthy: Callable[[], bool]) -> None:
         """Keep systemd's watchdog fed, if it has one, while *healthy* holds and the loop keeps up."""
         if (interval_s := sd.watchdog_interval()) is not None:

@@ -94,6 +94,11 @@ class Offload:
                 return await worker.ask(frame)
         raise OffloadTimedOut(f"{function} ran for more than {timeout_s:g} s")
 
+    def rest(self) -> None:
+        """End the process unless it is at work; the next call starts another."""
+        if self._worker is not None and not self._turn.locked():
+            self._worker.kill()
+
     def close(self) -> None:
         """Accept no further call."""
         self._closed = True

@@ -25,6 +25,7 @@ from rlmd.answers import (
     StoreRequest,
     facts,
 )
+from rlmd.ceiling import Ceiling
 from rlmd.corpus.keeper import Collect, CollectFile, CollectText
 from rlmd.engine.answering import Answering, Target
 from rlmd.engine.archive import Record
@@ -68,11 +69,13 @@ class Pipeline:
     desk: Desk
     cells: Cells
     health: Health
+    ceiling: Ceiling
     looking: trio.CapacityLimiter
     warm: Warm
 
     async def analyze(self, session: Session, question: Question, report: Report) -> Analysis:
         """Answer *question*, or hand back the job that goes on after `wait_s` or with `detach`."""
+        self.ceiling.admit()
         target = await self._target(session, question)
         place = await self._in_thread(partial(place_for, None, session.workspace))
         asked = replace(question, wait_s=0.0, detach=True)
@@ -129,6 +132,7 @@ class Pipeline:
 
     async def execute(self, session: Session, request: ExecRequest) -> ExecResult:
         """Run a cell in the sandbox, over what a new session is given."""
+        self.ceiling.admit()
         target = None
         if request.paths or request.text is not None or request.path is not None:
             asked = Question(query="", paths=request.paths, text=request.text, path=request.path)

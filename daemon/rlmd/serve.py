@@ -22,6 +22,7 @@ from rlmd.doors.traffic import Bounds, Traffic
 from rlmd.doors.ways import Way, open_ways
 from rlmd.errors import ConfigError
 from rlmd.lifecycle import Lifecycle, open_lifecycle
+from rlmd.process import bound_descriptors, keep_few_arenas
 from rlmd.reload import Settings
 
 log = structlog.get_logger(__name__)
@@ -51,6 +52,8 @@ def main(options: Options) -> int:
         for place in (state, cache):
             paths.make_private_dir(str(place))
         _configure_logs(config)
+        bound_descriptors(config.daemon.descriptors)
+        keep_few_arenas()
         http = config.http
         with (
             _sole_owner(state),
@@ -79,6 +82,7 @@ async def serve(
     the protocol's second of imports above all, is loaded.
     """
     config = settings.config
+    trio.to_thread.current_default_thread_limiter().total_tokens = config.daemon.threads
     async with open_lifecycle(grace_s=config.daemon.grace_s, reload=settings.reload) as life:
         from rlmd.boot import open_daemon  # noqa: PLC0415  # the second that the socket need not wait for
 
@@ -110,7 +114,9 @@ def _configure_logs(config: Config) -> None:
 
 
 def _bounds(config: Config) -> Bounds:
-    return Bounds(**dict(config.doors))
+    """Return how much is let in: a half of the descriptors at most, the other is for the work itself."""
+    most = min(config.doors.max_connections, config.daemon.descriptors // 2)
+    return Bounds(**(dict(config.doors) | {"max_connections": most}))
 
 
 class StateTaken(Exception):

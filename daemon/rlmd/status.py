@@ -91,13 +91,18 @@ class SandboxFacts:
 
 @dataclass(frozen=True, slots=True)
 class ProcessFacts:
-    """The daemon's process; `limit_source` names who set the memory limit."""
+    """The daemon's process; `limit_source` names who set the memory limit.
+
+    `used_bytes` is what counts against it, which may be more than the process's own.
+    """
 
     rss_bytes: int
     limit_bytes: int
     limit_source: str
     open_fds: int
     threads: int
+    used_bytes: int = 0
+    max_fds: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,8 @@ STATUS = {
         "limit_source": str,
         "open_fds": int,
         "threads": int,
+        "used_bytes": int,  # ours
+        "max_fds": int,  # ours
     },
     "problems": [{"what": str, "fix": str}],
 }

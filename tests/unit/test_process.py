@@ -1,6 +1,8 @@
 """Whose limit binds first, read from made-up /proc and cgroup trees."""
 
-from rlmd.process import process_facts
+import resource
+
+from rlmd.process import bound_descriptors, memory_use, process_facts
 
 
 def tree(tmp_path, *, cgroup_max="max"):
@@ -36,3 +38,49 @@ def test_the_real_process_has_figures():
 
     assert 0 < found.rss_bytes < found.limit_bytes
     assert found.open_fds >= 3
+
+
+def test_a_setting_below_all_limits_binds_first_and_counts_children(tmp_path):
+    places = tree(tmp_path)
+    (tmp_path / "proc/self/task/1").mkdir(parents=True)
+    (tmp_path / "proc/self/task/1/children").write_text("77 78 ")
+    (tmp_path / "proc/77").mkdir()
+    (tmp_path / "proc/77/status").write_text("VmRSS:\t 1024 kB\n")
+
+    use = memory_use(own_bytes=4 << 20, **places)
+
+    assert (use.limit_bytes, use.source) == (4 << 20, "daemon.memory_bytes")
+    assert (use.used_bytes, use.share) == (3 << 20, 0.75)
+
+
+def test_a_cgroup_counts_all_that_is_in_it_but_what_the_kernel_gives_up(tmp_path):
+    places = tree(tmp_path, cgroup_max=str(10 << 20))
+    limited = tmp_path / "cg" / "user.slice"
+    (limited / "memory.current").write_text(f"{6 << 20}\n")
+    (limited / "memory.stat").write_text(f"anon 5\ninactive_file {1 << 20}\n")
+
+    use = memory_use(**places)
+
+    assert (use.source, use.used_bytes, use.share) == ("cgroup memory.max", 5 << 20, 0.5)
+
+
+def test_pressure_is_that_of_our_cgroup_else_of_the_machine(tmp_path):
+    places = tree(tmp_path)
+    line = "some avg10={}.50 avg60=0.00 avg300=0.00 total=1\nfull avg10=9.00 avg60=0.00 avg300=0.00 total=1\n"
+    (tmp_path / "proc/pressure").mkdir()
+    (tmp_path / "proc/pressure/memory").write_text(line.format(3))
+    of_machine = memory_use(**places).stalled_percent
+    (tmp_path / "cg/user.slice/rlmd.service/memory.pressure").write_text(line.format(7))
+
+    assert (of_machine, memory_use(**places).stalled_percent) == (3.5, 7.5)
+
+
+def test_descriptors_are_bounded_by_the_setting_and_by_what_is_allowed():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        allowed = bound_descriptors(300)
+        found = process_facts().max_fds
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    assert allowed == found == 300

@@ -75,6 +75,17 @@ class Daemon(Section):
         default=3600.0,
         description="seconds without a client after which a daemon started on demand ends; 0 = never",
     )
+    memory_bytes: Bytes = Field(
+        default=0,
+        description="memory of the daemon and its children; 0 = what its cgroup, its rlimit or the machine "
+        "allows. Near it caches are given up, then new work is refused, then the largest job ends early",
+    )
+    descriptors: Annotated[int, Field(ge=256)] = Field(
+        default=4096, description="files, sockets and pipes open at the same time; more are never opened"
+    )
+    threads: Count = Field(
+        default=40, description="threads for blocking calls, beside those of readers and the like"
+    )
 
 
 class Log(Section):
@@ -291,7 +302,9 @@ class Doors(Section):
         default=8 * MIB,
         description="bytes of one message, from 64 KiB to 64 MiB; a larger one ends its connection",
     )
-    max_connections: Count = Field(default=64, description="connections at the same time")
+    max_connections: Count = Field(
+        default=64, description="connections at the same time, at most a half of daemon.descriptors"
+    )
     max_requests: Count = Field(default=32, description="requests in hand per connection")
     write_timeout_s: Seconds = Field(
         default=30.0, description="seconds that a client may take to accept a message"

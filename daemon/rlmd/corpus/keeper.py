@@ -93,7 +93,12 @@ class Kept:
     """Name the snapshots that are held, most lately used last; answered with `list[Snapshot]`."""
 
 
-Request = Collect | CollectFile | CollectText | Search | Kept
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """Give up what nobody waits for and can be had again; answered with the `list` of what is left."""
+
+
+Request = Collect | CollectFile | CollectText | Search | Kept | Shed
 Answer = Snapshot | Ranked | list[Snapshot]
 
 
@@ -174,6 +179,9 @@ class _Keeper:
                 return await self._take_text(request)
             case Search():
                 return await self._search(request)
+            case Shed():
+                self._evict(to=0)
+                return await self.answer(Kept())
             case Kept():
                 return [line.known.snapshot for line in self._lines.values() if line.known is not None]
 
@@ -251,11 +259,11 @@ class _Keeper:
             yield line
         finally:
             line.users -= 1
-            self._evict()
+            self._evict(to=self._most)
 
-    def _evict(self) -> None:
+    def _evict(self, *, to: int) -> None:
         idle = [source for source, line in self._lines.items() if not line.users]
-        for source in idle[: max(0, len(self._lines) - self._most)]:
+        for source in idle[: max(0, len(self._lines) - to)]:
             del self._lines[source]
             self._searching.forget(source)
 

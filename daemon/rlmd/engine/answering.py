@@ -19,6 +19,7 @@ from rlmd.engine.evidence import Evidence, gather
 from rlmd.engine.jobs import Job, Jobs, new_name
 from rlmd.engine.journal import Begin
 from rlmd.engine.model import Model
+from rlmd.engine.patience import patience, while_patient
 from rlmd.engine.research import Commission, Research
 from rlmd.engine.router import Chosen, Circumstances, Route, route
 from rlmd.errors import JobCancelled, NoLlm
@@ -119,6 +120,7 @@ class Answering:
     ) -> Analysis:
         began = trio.current_time()
         snapshot = await self._collect(target, report)
+        patience().bytes = snapshot.bytes
         window = None
         if self.model is not None and question.mode != "evidence":
             window = (await self.model.settled()).window_tokens
@@ -130,14 +132,15 @@ class Answering:
                 entries = await self.desk.archive.entries(record.job_id)
                 work = replace(work, known=entries, used_s=record.wall_s)
             answer = await self.research.answer(snapshot, work, report)
-            return replace(answer, note=f"{chosen.why} {answer.note}".strip())
+            return _cut_short(replace(answer, note=f"{chosen.why} {answer.note}".strip()))
         evidence = await self._gather(snapshot, question, began, report)
         found = None
         if chosen.mode == "direct":
-            with trio.move_on_after(_left_s(question, began)):
+            with while_patient(trio.current_time() + _left_s(question, began)):
                 found = await self._ask_model(snapshot, evidence, question, begin.project)
         if found is None:
             found = await self._evidence(snapshot, evidence, question, chosen.mode)
+        found = _cut_short(found)
         return replace(found, usage=replace(found.usage, wall_s=round(trio.current_time() - began, 3)))
 
     async def _ask_model(
@@ -169,15 +172,11 @@ class Answering:
 
     async def _gather(self, snapshot: Snapshot, question: Question, began: float, report: Report) -> Evidence:
         deadline_s = min(INDEX_WAIT_S, _left_s(question, began))
-        evidence = await gather(
-            self.keeper,
-            snapshot,
-            question.query,
-            question.kind,
-            report,
-            limit=PASSAGES,
-            deadline_s=deadline_s,
-        )
+        search = partial(gather, self.keeper, snapshot, question.query, question.kind, report, limit=PASSAGES)
+        with while_patient() as cut:
+            evidence = await search(deadline_s=deadline_s)
+        if cut.cancelled_caught:
+            evidence = await search(deadline_s=0.0)
         if evidence.unindexed:
             self._finish_index(snapshot, question)
         return evidence
@@ -186,7 +185,9 @@ class Answering:
         """Let what did not fit the wait be indexed for whoever asks next."""
 
         async def finish(report: Report) -> Analysis:
-            await gather(self.keeper, snapshot, question.query, question.kind, report, limit=1)
+            patience().bytes = snapshot.bytes
+            with while_patient():
+                await gather(self.keeper, snapshot, question.query, question.kind, report, limit=1)
             return Analysis(job_id="", state="done", mode="evidence")
 
         self.jobs.start(("index", snapshot.source), finish).detached = True
@@ -196,6 +197,14 @@ class Answering:
         snapshot = await self.keeper.ask(request)
         assert isinstance(snapshot, Snapshot)
         return snapshot
+
+
+def _cut_short(answer: Analysis) -> Analysis:
+    """Say so where the job was ended early from outside; its answer is what it had by then."""
+    if not (why := patience().why):
+        return answer
+    note = f"{answer.note} {why}".strip()
+    return replace(answer, partial=True, limit=answer.limit or "seconds", note=note)
 
 
 def _context(target: Target) -> str | None:

@@ -16,6 +16,7 @@ import outcome
 import structlog
 import trio
 
+from rlmd.engine.patience import Patience, of_job
 from rlmd.errors import Busy
 from rlmd.values import Progress, Report
 
@@ -35,6 +36,7 @@ class Job(Generic[T]):
     done: trio.Event = field(default_factory=trio.Event)
     ended: outcome.Value[T] | outcome.Error | None = None
     detached: bool = False
+    patience: Patience = field(default_factory=Patience)
     query: str = ""
     mode: str = ""
     followers: list[Report] = field(default_factory=list)
@@ -114,10 +116,19 @@ class Jobs(Generic[T]):
         for job in self._running.values():
             job.scope.deadline = self._over_at if job.followers else trio.current_time()
 
+    def end_largest(self, why: str) -> str | None:
+        """Have the job over the most content answer now, from what it has; return its name, or None."""
+        patient = [job for job in self._running.values() if not job.patience.why]
+        largest = max(patient, key=lambda job: job.patience.bytes, default=None)
+        if largest is None:
+            return None
+        largest.patience.run_out(why)
+        return largest.id
+
     async def _run(self, key: object, job: Job[T], work: Work[T]) -> None:
         with structlog.contextvars.bound_contextvars(job_id=job.id):
             try:
-                with job.scope:
+                with job.scope, of_job(job.patience):
                     job.ended = outcome.Value(await work(job.report))
             except Exception as exc:  # noqa: BLE001  # a job's failure belongs to those who wait for it
                 job.ended = outcome.Error(exc)

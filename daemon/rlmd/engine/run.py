@@ -22,6 +22,7 @@ from rlmd.engine.budget import Budget, Exhausted, Limits, seconds_for_closing
 from rlmd.engine.closing import REASONS, Stop, last_questions, remains
 from rlmd.engine.ledger import Body, Entry, key_of
 from rlmd.engine.manifest import manifest
+from rlmd.engine.patience import while_patient
 from rlmd.engine.prompts import prompt
 from rlmd.engine.quotes import Held, hold
 from rlmd.engine.repl import Execute, Repl, open_repl
@@ -142,7 +143,7 @@ class _Run:
         now = trio.current_time()
         closing_s = seconds_for_closing(self._budget.deadline - now)
         ended: _Submitted | Stop = "seconds"
-        with trio.CancelScope(deadline=self._budget.deadline - closing_s):
+        with while_patient(deadline=self._budget.deadline - closing_s):
             ended = await self._work()
         if isinstance(ended, _Submitted):
             refused = [kind for kind in self._services.refused if kind in _LIMITS]

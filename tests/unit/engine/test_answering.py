@@ -135,3 +135,31 @@ async def test_what_no_word_of_the_question_reaches_is_evidence_but_cited_nowher
 
     assert (answer.answer, answer.citations) == (None, ())
     assert [each.score for each in answer.evidence] == [0]
+
+
+async def test_a_job_that_is_ended_early_answers_from_what_it_has_and_says_why(tmp_path):
+    asked = trio.Event()
+
+    @asynccontextmanager
+    async def silent():
+        async def answer(_):
+            asked.set()
+            await trio.sleep_forever()
+
+        yield answer
+
+    async with open_answering(tmp_path, silent) as (_, answering, target):
+        answers = []
+
+        async def asking():
+            answers.append(await ask(answering, target, mode="direct"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(asking)
+            await asked.wait()
+            answering.jobs.end_largest("No room.")
+        (answer,) = answers
+
+    assert (answer.state, answer.partial, answer.limit) == ("done", True, "seconds")
+    assert answer.note.endswith("No room.")
+    assert answer.evidence[0].path == "retry.py"
