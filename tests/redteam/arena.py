@@ -3,7 +3,7 @@
 The attacker has ctypes, socket, subprocess, pickle and the rest within reach.  What counts is what
 happens: a secret that turns up, a file that appears, a listener that hears something, a process
 that dies, memory or time beyond the limits, a daemon that is no longer itself.  Run as a program it
-reads `{"ids": [...], "layers": [...]}` from its standard input and prints a verdict a line.
+reads `{"ids": [...], "without": [...]}` from its standard input and prints a verdict a line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any
 import trio
 
 from rlmd.errors import RequestError
+from rlmd.sandbox import process
 from rlmd.sandbox.pool import sandbox_pool
 from rlmd.sandbox.process import PROGRAM
 from rlmd.sandbox.requests import Documents, Exec, ExecResult, Limits
@@ -33,7 +34,9 @@ from rlmd.supervision import Mailbox, open_supervisor
 from rlmd.values import Span
 
 HERE = Path(__file__).parent
-ALL_LAYERS = ("rlimit", "landlock", "seccomp")
+LOCKS = ("rlimit", "landlock", "seccomp")
+LAYERS = (*LOCKS, "environment", "budgets")
+"""The kernel's locks on the process; the environment that it is not given; what the daemon counts."""
 WEAPONS = (
     "asyncio ctypes fcntl http.client mmap multiprocessing multiprocessing.context "
     "multiprocessing.popen_fork pickle resource select selectors signal socket "
@@ -44,6 +47,17 @@ QUICK_WALL_S = 4.0
 SLACK_S = 2.5
 LONGEST_LAG_S = 1.0
 LIMITS = Limits(cpu_s=60)
+BOUNDLESS = Limits(
+    cpu_s=60,
+    output_chars=1 << 30,
+    calls=1 << 30,
+    calls_at_once=1 << 10,
+    prompt_chars=1 << 30,
+    prompt_bytes=1 << 40,
+    frame_bytes=1 << 30,
+    cell_frames=1 << 30,
+    cell_bytes=1 << 40,
+)
 PROBE = "print('AFTER', 6 * 7, len(context), context[:14], llm_query('ping'))"
 TEXT = "context-intact\n" + "2026-11-23 INFO service started id=7\n" * 30
 AFTER = f"AFTER 42 {len(TEXT)} context-intact pong\n"
@@ -51,7 +65,9 @@ SPOILS_ONLY_ITSELF = {"other_session", "other_context"}
 """Kinds of success where harm to the attacker's own session is no harm: it holds nobody else's."""
 OWN_MEMORY = {"mutate_context"}
 """With ctypes a cell can write over its own copy of its text; the contents stay as they are."""
-REASONS_OF_NOTHING = ("ModuleNotFoundError", "ImportError", "NameError", "SyntaxError", "IndentationError")
+REASONS_OF_NOTHING = (
+    "AttributeError", "ModuleNotFoundError", "ImportError", "NameError", "SyntaxError", "IndentationError",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -91,10 +107,11 @@ def attacks() -> dict[str, dict[str, Any]]:
     return {each["id"]: each for each in items}
 
 
-def armed(layers: Sequence[str] = ALL_LAYERS, extra_calls: Sequence[int] = ()) -> str:
+def armed(without: Collection[str] = (), extra_calls: Sequence[int] = ()) -> str:
     """Return the program of a process whose attacker has every weapon of the library at hand."""
     imports = "".join(f"import {name}\n" for name in WEAPONS.split())
-    options = f"layers={tuple(layers)!r}, extra_calls={tuple(extra_calls)!r}, tools=True"
+    layers = tuple(lock for lock in LOCKS if lock not in without)
+    options = f"layers={layers!r}, extra_calls={tuple(extra_calls)!r}, tools=True"
     return imports + PROGRAM.replace("; ", "\n").replace("argv[2]))", f"argv[2]), {options})")
 
 
@@ -116,6 +133,7 @@ class Arena:
         out = self.place / f"out-{secrets.token_hex(4)}"
         code = item["code"] if isinstance(item["code"], str) else "\n".join(item["code"])
         code = "import re\n" + self._aimed(code, out)
+        self._hide()
         self._hear()
         self.lag_s = self.peak_mb = 0.0
         model, before_mb, began = Model(), own_rss_mb(), time.perf_counter()
@@ -131,6 +149,12 @@ class Arena:
         reached = reached or await self._probe(item, result)
         told = result.killed or (result.error or "").rpartition("\n")[2] or result.stdout[-200:]
         return Verdict(item["id"], reached, told, round(took_s, 2))
+
+    def _hide(self) -> None:
+        """Put the secret where it belongs, whatever the attack before did to it."""
+        self.place.chmod(0o700)
+        (self.place / "canary.txt").unlink(missing_ok=True)
+        (self.place / "canary.txt").write_text(f"{self.canary}\n")
 
     async def _run(self, code: str, model: Model, wall_s: float) -> ExecResult:
         request = Exec(code=code, content=self.content, timeout_s=wall_s, services=model)
@@ -224,16 +248,17 @@ class Arena:
 
 
 @asynccontextmanager
-async def open_arena(
-    layers: Sequence[str] = ALL_LAYERS, extra_calls: Sequence[int] = (), limits: Limits = LIMITS
-) -> AsyncIterator[Arena]:
-    """Set everything up; *layers* and *extra_calls* weaken the sandbox."""
+async def open_arena(without: Collection[str] = (), extra_calls: Sequence[int] = ()) -> AsyncIterator[Arena]:
+    """Set everything up; layers that it is *without* and *extra_calls* weaken the sandbox."""
+    limits = BOUNDLESS if "budgets" in without else LIMITS
     canary = f"CANARY{secrets.token_hex(8)}"
     os.environ["RLMD_CANARY"] = canary
     vars(sys.modules["__main__"])["HOST_SECRET"] = canary
+    given = process.ENVIRONMENT
+    if "environment" in without:
+        process.ENVIRONMENT = {**os.environ, **given}
     with tempfile.TemporaryDirectory(prefix="rlmd-arena-") as name:
         place = Path(name)
-        (place / "canary.txt").write_text(f"{canary}\n")
         (place / "canary_module.py").write_text(f"SECRET = {canary!r}\n")
         secret = f"{canary} of another project\n".encode() * 400
         (place / "pack").write_bytes(secret + TEXT.encode() + secret)
@@ -243,7 +268,7 @@ async def open_arena(
         listeners = open_listeners(canary)
         try:
             async with open_supervisor(grace=1) as supervisor, trio.open_nursery() as nursery:
-                pool = sandbox_pool(limits, program=armed(layers, extra_calls))
+                pool = sandbox_pool(limits, program=armed(without, extra_calls))
                 box = await supervisor.start_concurrent("sandbox_pool", pool)
                 arena = Arena(box, place, canary, content, victim, listeners)
                 nursery.start_soon(arena.watch)
@@ -255,6 +280,7 @@ async def open_arena(
             for listener in listeners.values():
                 listener.close()
             del os.environ["RLMD_CANARY"]
+            process.ENVIRONMENT = given
 
 
 def new_victim() -> subprocess.Popen[bytes]:
@@ -305,10 +331,10 @@ def is_vacuous(verdict: Verdict) -> bool:
     return not verdict.reached and verdict.told.startswith(REASONS_OF_NOTHING)
 
 
-async def run(ids: Sequence[str], layers: Sequence[str] = ALL_LAYERS) -> list[Verdict]:
+async def run(ids: Sequence[str], without: Collection[str] = ()) -> list[Verdict]:
     """Let the attacks of *ids* loose one after the other; one that ends the daemon raises."""
     known, verdicts = attacks(), []
-    async with open_arena(layers) as arena:
+    async with open_arena(without) as arena:
         for each in ids:
             verdict = await arena.meet(known[each])
             verdicts.append(verdict)
@@ -320,4 +346,4 @@ async def run(ids: Sequence[str], layers: Sequence[str] = ALL_LAYERS) -> list[Ve
 
 if __name__ == "__main__":
     asked = json.loads(sys.stdin.read())
-    trio.run(run, asked["ids"], asked["layers"])
+    trio.run(run, asked["ids"], asked["without"])

@@ -87,12 +87,13 @@ class Cells:
         sys.displayhook = _show
         error = ""
         try:
-            self._is_running = True
-            for code in _compiled(source, name):
-                exec(code, namespace)  # noqa: S102  # this is what the process is for
-            self._is_running = False
+            try:
+                self._is_running = True
+                for code in _compiled(source, name):
+                    exec(code, namespace)  # noqa: S102  # this is what the process is for
+            finally:
+                self._is_running = False
         except BaseException as raised:  # noqa: BLE001  # a cell may raise anything, and must not end us
-            self._is_running = False
             error = _told(raised)
         finally:
             sys.settrace(None)
@@ -100,8 +101,9 @@ class Cells:
         return Ran(output.text(), output.written, error)
 
     def interrupt(self, _signal: int, _frame: FrameType | None) -> None:
-        """Stop the cell that runs, if one does: a handler of signals."""
+        """Stop the cell that runs, if one does, once: a handler of signals."""
         if self._is_running:
+            self._is_running = False
             raise KeyboardInterrupt(INTERRUPTED)
 
 
