@@ -12,6 +12,7 @@ import trio
 
 from rlmd.corpus.collect import Limits, Sources
 from rlmd.corpus.keeper import Answer, Collect, Request, Search, corpus_keeper
+from rlmd.corpus.news import News
 from rlmd.corpus.search import Ranked
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.ingest.readers import reader_pool
@@ -88,6 +89,8 @@ async def open_world(
     snapshots: int = 8,
     most_bytes: float = float("inf"),
     shards: int = 1,
+    watches: int = 100_000,
+    news: News | None = None,
 ) -> AsyncIterator[World]:
     """Start walker, readers, a counter of four bytes a token, and the keeper behind them."""
     world = World(None, ThreadOffload())  # type: ignore[arg-type]
@@ -136,6 +139,8 @@ async def open_world(
             snapshots=snapshots,
             most_bytes=most_bytes,
             helpers=[world.offload] * (shards - 1),  # type: ignore[list-item]
+            watches=watches,
+            news=news,
         )
         world.keeper = await supervisor.start_concurrent("corpus_keeper", actor)
         yield world

@@ -335,5 +335,6 @@ async def _start_corpus(
         snapshots=config.corpus.snapshots,
         most_bytes=config.corpus.cache_bytes,
         helpers=[indexing],
+        watches=config.corpus.watches,
     )
     return await supervisor.start_concurrent("corpus_keeper", keeper, limit=COLLECTING_AT_ONCE)

@@ -10,7 +10,27 @@ from typing import Protocol
 
 import trio
 
-from rlmd.values import FileRef, Span, TextEncoding, TokenEncoding, WalkRules
+from rlmd.values import FileRef, SkipTally, Span, TextEncoding, TokenEncoding, WalkRules
+
+
+class Visitor(Protocol):
+    """Goes along with a walk, in its thread.  Directories are relative to the root and end in a slash."""
+
+    def knows(self, path: str) -> bool:
+        """Say whether a walk of the directory above may pass this one by."""
+        ...
+
+    def enter(self, path: str, descriptor: int) -> None:
+        """Hear that the directory is about to be listed; it is open as *descriptor*."""
+        ...
+
+    def leave(self, path: str, tally: SkipTally, *, links: bool) -> None:
+        """Hear what was left out of the directory itself, and whether there are symbolic links in it."""
+        ...
+
+    def consult(self, path: str) -> None:
+        """Hear of a file that no listing tells of, and whose content or absence decides what belongs."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +39,16 @@ class Walk:
 
     `root` is absolute and free of symlinks; targets are absolute or relative to it, files or
     directories; no target means the root itself.  The walker closes `out` before it answers and
-    when it is cancelled.  Batches hold up to 512 files and are never empty.
+    when it is cancelled.  Batches hold up to 512 files and are never empty.  With a *visitor* and
+    *again*, only these directories are listed, and what it does not know below them.
     """
 
     root: str
     targets: tuple[str, ...]
     rules: WalkRules
     out: trio.MemorySendChannel[list[FileRef]]
+    visitor: Visitor | None = None
+    again: tuple[str, ...] | None = None
 
 
 class Sink(Protocol):

@@ -72,6 +72,16 @@ class SkipTally:
         if self.by_reason[skip.reason] <= examples_per_reason:
             self.examples.append(skip)
 
+    def merge(self, other: SkipTally, *, examples_per_reason: int = 3) -> None:
+        """Count what *other* counts, as if it were skipped one by one after what is here."""
+        self.files += other.files
+        self.dirs += other.dirs
+        for skip in other.examples:
+            kept = sum(each.reason == skip.reason for each in self.examples)
+            if kept < examples_per_reason:
+                self.examples.append(skip)
+        self.by_reason.update(other.by_reason)
+
 
 @dataclass(frozen=True, slots=True)
 class FileStat:

@@ -202,6 +202,11 @@ class Corpus(Section):
         description="bytes of contents kept on the disk for the next question, also after a restart; what "
         "was not used for longest goes first, never what is in use",
     )
+    watches: Annotated[int, Field(ge=0)] = Field(
+        default=100_000,
+        description="directories watched for changes, all roots together; a root with more is looked through "
+        "at each question instead; 0 = none",
+    )
 
 
 class Memory(Section):

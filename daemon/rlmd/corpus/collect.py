@@ -7,23 +7,28 @@ read keeps its stamps (git's "racily clean" files).
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar, TypeVarTuple
 
 import trio
 
 from rlmd.corpus.blobs import UNCOUNTED
+from rlmd.corpus.compare import Comparison
 from rlmd.corpus.known import Known, Stamps
 from rlmd.corpus.pack import Pack
-from rlmd.corpus.snapshot import Entry, Files, Snapshot, Tree, take
+from rlmd.corpus.snapshot import Entry, Files, Snapshot, Tree, runs, take
+from rlmd.corpus.watch import Changes, Watch
 from rlmd.errors import TooLarge
 from rlmd.requests import Count, Read, Walk
 from rlmd.supervision import Mailbox
 from rlmd.values import FileRef, FileStat, Progress, ReadFile, Report, Skip, SkipTally, TokenEncoding
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 STAT_FILES = 4096
 READ_FILES, READ_BYTES = 256, 2 << 20
@@ -37,7 +42,6 @@ GRAIN_NS = 2_000_000_000
 LARGEST_NAMED = 3
 LASTING = frozenset({"binary", "too_large"})
 """Reasons to skip that hold until the file changes."""
-NO_STAT = FileStat(0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +78,22 @@ async def collect(
     pack: Pack,
     limits: Limits,
     report: Report,
+    *,
+    watch: Watch | None = None,
+    changes: Changes | None = None,
 ) -> Known:
-    """Return what *source* holds now; the snapshot of *known* itself when nothing differs.
+    """Return what *source* holds now; *known* itself when nothing differs.
 
     Everything that was written before the call is seen.  Tokens are counted once for each content of
-    the pack.  Raises TooLarge naming the largest directories, and whatever the
-    actors raise.  Cancelling leaves nothing but contents in the pack.
+    the pack.  *watch* goes along; with *changes* only these are looked at, else all.  Raises TooLarge
+    naming the largest directories, and whatever the actors raise.  Cancelling leaves nothing but
+    contents in the pack, and a watch that knows too much.
     """
-    run = _Collection(source, known, sources, pack, limits, report)
+    run = _Collection(source, known, sources, pack, limits, report, watch)
     async with trio.open_nursery() as warming:
         if known is None and pack.is_empty:
             warming.start_soon(sources.counter.ask, Count(pack.path, [], sources.encoding))
-        await run.walk()
+        await run.find(changes)
         await run.read()
         warming.cancel_scope.cancel()
     return await trio.to_thread.run_sync(run.finish, limiter=sources.stats)
@@ -102,12 +110,12 @@ class _Collection:
         pack: Pack,
         limits: Limits,
         report: Report,
+        watch: Watch | None,
     ) -> None:
         self._source, self._known, self._sources = source, known, sources
-        self._pack, self._limits, self._report = pack, limits, report
-        self._kept: list[int] = []
-        self._changed: list[tuple[FileRef, FileStat]] = []
-        self._refused: dict[str, tuple[FileStat, Skip]] = {}
+        self._pack, self._limits, self._report, self._watch = pack, limits, report, watch
+        self._comparison = Comparison(source, known)
+        self._gone: list[int] = []
         self._read: list[_File] = []
         self._skipped: list[Skip] = []
         self._tally = SkipTally()
@@ -116,68 +124,66 @@ class _Collection:
         self._done = 0
         self._counted = 0
         self._tokens: dict[str, int] = {}
-        self._rows = {path: row for row, path in enumerate(known.snapshot.files.paths)} if known else {}
 
-    async def walk(self) -> None:
-        """Find the files, and tell the changed from the others."""
+    async def find(self, changes: Changes | None) -> None:
+        """Find the files that *changes* are about, else all, and tell the changed from the others."""
+        source, watch = self._source, self._watch
+        if changes is None or watch is None:
+            refs = await self._walk(partial(Walk, source.root, source.targets, source.rules, visitor=watch))
+            await self._in_thread(self._comparison.expect_all)
+        else:
+            refs = []
+            if changes.directories:
+                again = tuple(changes.directories)
+                refs = await self._walk(
+                    partial(Walk, source.root, (), source.rules, visitor=watch, again=again)
+                )
+            await self._in_thread(self._comparison.expect, changes, watch.restless, watch.linked)
+            self._tally = watch.tally()
+        # Beside the walk it would take three times as long: both threads call the kernel for each file.
+        for start in range(0, len(refs), STAT_FILES):
+            await self._in_thread(self._comparison.compare, refs[start : start + STAT_FILES])
+        self._gone = await self._in_thread(self._comparison.gone)
+        if self._known is not None:
+            files = self._known.snapshot.files
+            self._bytes = self._known.snapshot.bytes - sum(files.span_at(row).length for row in self._gone)
+
+    async def _in_thread(self, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        return await trio.to_thread.run_sync(
+            work, *arguments, limiter=self._sources.stats, abandon_on_cancel=True
+        )
+
+    async def _walk(self, request: Callable[[trio.MemorySendChannel[list[FileRef]]], Walk]) -> list[FileRef]:
         out, found = trio.open_memory_channel[list[FileRef]](4)
         refs: list[FileRef] = []
         async with trio.open_nursery() as nursery, found:
-            nursery.start_soon(self._ask_walker, out)
+            nursery.start_soon(self._ask_walker, request, out)
             async for batch in found:
                 refs += batch
                 self._report(Progress("walk", len(refs)))
                 if len(refs) > self._limits.max_files:
                     tops = Counter(_top(ref.path) for ref in refs)
                     raise self._too_large(f"more than {self._limits.max_files} files", tops)
-        # Beside the walk it would take three times as long: both threads call the kernel for each file.
-        for start in range(0, len(refs), STAT_FILES):
-            await trio.to_thread.run_sync(
-                self._compare,
-                refs[start : start + STAT_FILES],
-                limiter=self._sources.stats,
-                abandon_on_cancel=True,
-            )
+        return refs
 
-    async def _ask_walker(self, out: trio.MemorySendChannel[list[FileRef]]) -> None:
+    async def _ask_walker(
+        self,
+        request: Callable[[trio.MemorySendChannel[list[FileRef]]], Walk],
+        out: trio.MemorySendChannel[list[FileRef]],
+    ) -> None:
         async with out:
-            request = Walk(self._source.root, self._source.targets, self._source.rules, out)
-            self._tally = await self._sources.walker.ask(request)
-
-    def _compare(self, batch: list[FileRef]) -> None:
-        """Stat each of *batch*; runs in a thread, one batch at a time."""
-        for ref in batch:
-            try:
-                stat = os.stat(ref.absolute)
-            except OSError:
-                self._changed.append((ref, NO_STAT))  # the reader finds out why and says so
-                continue
-            row = self._rows.get(self._name(ref.path))
-            if row is not None and self._known is not None and self._known.stamps.hold(row, stat):
-                self._kept.append(row)
-            else:
-                self._sort_out(
-                    ref, FileStat(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-                )
-
-    def _sort_out(self, ref: FileRef, stat: FileStat) -> None:
-        """Have *ref* read, unless it was refused before and is still the same."""
-        before = self._known.refused.get(ref.path) if self._known is not None else None
-        if before is not None and before[0] == stat:
-            self._refused[ref.path] = before
-            self._skipped.append(before[1])
-        else:
-            self._changed.append((ref, stat))
+            self._tally = await self._sources.walker.ask(request(out))
 
     def _name(self, path: str) -> str:
         return path if self._source.alias is None else self._source.alias
 
     async def read(self) -> None:
         """Read what changed and count what is new, side by side."""
-        if self._known is not None:
-            self._bytes = sum(self._known.snapshot.files.span_at(row).length for row in self._kept)
-        batches = _batches(self._changed)
-        total = sum(stat.size_bytes for _, stat in self._changed)
+        changed = self._comparison.changed
+        if not changed:
+            return
+        batches = _batches(changed)
+        total = sum(stat.size_bytes for _, stat in changed)
         out, uncounted = trio.open_memory_channel[list[ReadFile]](COUNT_BATCHES)
         async with trio.open_nursery() as nursery:
             for _ in range(COUNTING):
@@ -200,7 +206,7 @@ class _Collection:
                 if isinstance(answer, Skip):
                     self._skipped.append(answer)
                     if answer.reason in LASTING and _settled(stat, began):
-                        self._refused[ref.path] = (stat, answer)
+                        self._comparison.refused[ref.path] = (stat, answer)
                     continue
                 self._take(answer, began)
                 if answer.sha256 not in self._tokens:
@@ -240,21 +246,33 @@ class _Collection:
 
     def finish(self) -> Known:
         """Put kept and read files together; runs in a thread."""
+        refused = self._comparison.refused
+        if self._watch is not None:
+            unsettled = {file.read.path for file in self._read if not file.settled}
+            linked = self._comparison.linked
+            self._watch.linked = {path: each for path, each in linked.items() if path not in unsettled}
+            self._watch.restless = {skip.path for skip in self._skipped if skip.path not in refused}
+            self._watch.restless |= unsettled & linked.keys()
+        reread = {skip.path for skip in self._skipped}
+        self._skipped += [skip for path, (_, skip) in refused.items() if path not in reread]
         for skip in sorted(self._skipped, key=lambda skip: skip.path):
             self._tally.add(skip)
-        if self._known is not None and not self._read and len(self._kept) == len(self._known.snapshot.files):
+        if self._known is not None and not self._read and not self._gone:
             files, stamps = self._known.snapshot.files, self._known.stamps
         else:
             files, stamps = self._splice()
         if self._known is not None and _same(self._known.snapshot, files, self._tally):
-            if stamps is self._known.stamps and self._refused == self._known.refused:
+            if stamps is self._known.stamps and refused == self._known.refused:
                 return self._known
             snapshot = self._known.snapshot
         else:
+            if len(files) > self._limits.max_files:
+                tops = Counter(_top(path) for path in files.paths)
+                raise self._too_large(f"more than {self._limits.max_files} files", tops)
             snapshot = take(
                 self._source, files, self._tally, encoding=self._sources.encoding, pack=self._pack
             )
-        return Known(snapshot, stamps, self._refused)
+        return Known(snapshot, stamps, refused)
 
     def _splice(self) -> tuple[Files, Stamps]:
         """Put what was read among what was kept."""
@@ -272,8 +290,7 @@ class _Collection:
             for file in read
         )
         stamps = Stamps([file.read.stat for file in read], [file.settled for file in read])
-        paths = old.paths + new.paths
-        order = sorted([*self._kept, *range(len(old), len(paths))], key=paths.__getitem__)
+        order = runs(old.paths, self._gone, new.paths)
         return old.spliced(new, order), held.spliced(stamps, order)
 
     def _too_large(self, what: str, sizes: Counter[str]) -> TooLarge:
@@ -287,12 +304,7 @@ class _Collection:
 
 def _same(old: Snapshot, files: Files, skipped: SkipTally) -> bool:
     """Return whether nothing that a snapshot tells has changed."""
-    if old.skipped != skipped:
-        return False
-    return old.files is files or (
-        old.id == files.digest()
-        and all(old.files.encoding_at(row) == files.encoding_at(row) for row in range(len(files)))
-    )
+    return old.skipped == skipped and (old.files is files or old.files.tells_the_same(files))
 
 
 def _settled(stat: FileStat, began_ns: int) -> bool:

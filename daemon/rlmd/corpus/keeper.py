@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,13 +20,17 @@ import trio
 from rlmd.corpus.blobs import UNCOUNTED
 from rlmd.corpus.collect import Limits, Sources, collect
 from rlmd.corpus.flight import Flight
+from rlmd.corpus.follow import Follower
 from rlmd.corpus.known import Known, Stamps
+from rlmd.corpus.news import News
+from rlmd.corpus.pack import Pack
 from rlmd.corpus.scratch import open_scratch
 from rlmd.corpus.search import Ranked
 from rlmd.corpus.searching import Searching
 from rlmd.corpus.shelf import owned
 from rlmd.corpus.snapshot import Entry, Files, Snapshot, Source, Text, Tree, take
 from rlmd.corpus.storage import Storage
+from rlmd.corpus.watch import Budget
 from rlmd.errors import BadArgument, NotFound, RequestError, TooLarge
 from rlmd.offload import Offload
 from rlmd.requests import Count
@@ -34,6 +38,7 @@ from rlmd.supervision import Actor, Handler, ungrouped
 from rlmd.values import Kind, Report, SkipTally, WalkRules, ignore_progress
 
 THREADS = 4
+WATCHES = 100_000
 NO_RULES = WalkRules()
 
 
@@ -111,15 +116,19 @@ def corpus_keeper(
     snapshots: int = 8,
     most_bytes: float = math.inf,
     helpers: Sequence[Offload] = (),
+    watches: int = WATCHES,
+    news: News | None = None,
 ) -> Actor[Request, Answer]:
     """Make the actor; start it as a concurrent one.
 
     Contents lie below *cache*, where the next daemon finds them, or in a directory of our own while
     another daemon has that; of those that nothing needs, *most_bytes* are kept.  At most *snapshots*
-    corpora are kept, the least recently used go first, never one that somebody waits for.
-    Indexes are written by *offload*, much at a time by *helpers* too.  Cancelling the last who waits
-    for a refresh or an index stops it within 100 ms.
+    corpora are kept, the least recently used go first, never one that somebody waits for.  Up to
+    *watches* of their directories are watched for changes, of which *news* hears.  Indexes are written
+    by *offload*, much at a time by *helpers* too.  Cancelling the last who waits for a refresh or an
+    index stops it within 100 ms.
     """
+    heard = news or News()
 
     @asynccontextmanager
     async def keeper() -> AsyncIterator[Handler[Request, Answer]]:
@@ -132,8 +141,12 @@ def corpus_keeper(
                     words = (place or scratch) / "words"
                     searching = Searching(words, (offload, *helpers), threads, refreshes)
                     await searching.tidy()
-                    keep = _Keeper(sources, storage, searching, threads, refreshes, limits, snapshots)
-                    yield keep.answer
+                    follow = partial(Follower, budget=Budget(watches), news=heard, tasks=refreshes)
+                    keep = _Keeper(sources, storage, searching, threads, refreshes, limits, snapshots, follow)
+                    try:
+                        yield keep.answer
+                    finally:
+                        keep.stop_watching()
                     refreshes.cancel_scope.cancel()
             finally:
                 storage.close()
@@ -144,7 +157,9 @@ def corpus_keeper(
 class _Line:
     """One corpus over time: its last snapshot, and the refreshes of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, follower: Follower) -> None:
+        self.follower = follower
+        self.as_of = trio.current_time()
         self.users = 0
         self.known: Known | None = None
         self.running: Flight[Known] | None = None
@@ -163,7 +178,9 @@ class _Keeper:
         refreshes: trio.Nursery,
         limits: Limits,
         snapshots: int,
+        follow: Callable[[Source], Follower],
     ) -> None:
+        self._follow = follow
         self._sources, self._storage, self._searching = sources, storage, searching
         self._threads, self._refreshes, self._limits, self._most = threads, refreshes, limits, snapshots
         self._lines: OrderedDict[Source, _Line] = OrderedDict()
@@ -206,14 +223,37 @@ class _Keeper:
             line.running = None
 
     async def _refresh(self, source: Tree, line: _Line, report: Report) -> Known:
+        as_of = trio.current_time()
         async with self._storage.filling() as pack:
             if line.known is None:
                 line.known = await self._storage.recall(source, self._sources.encoding)
             with ungrouped():
-                known = await collect(source, line.known, self._sources, pack, self._limits, report)
+                known = await self._look(source, line, pack, report)
+        line.as_of = as_of
         if known is not line.known:
             line.known = known
             self._storage.remember(source, known)
+        return known
+
+    async def _look(self, source: Tree, line: _Line, pack: Pack, report: Report) -> Known:
+        """Collect what has changed, as far as that is known, else all."""
+        changed = await line.follower.changes()
+        if changed is None:
+            watch, changes = await line.follower.begin(), None
+        else:
+            watch, changes = changed
+            if not changes and line.known is not None:
+                return line.known
+        part = partial(collect, source, line.known, self._sources, pack, self._limits, report)
+        try:
+            known = await part(watch=watch, changes=changes)
+        except BaseException:
+            line.follower.stop("its last collection failed")
+            if watch is not None:
+                watch.close()
+            raise
+        if watch is not None:
+            line.follower.follow(watch)
         return known
 
     async def _take_text(self, request: CollectText) -> Snapshot:
@@ -251,7 +291,7 @@ class _Keeper:
         """Keep the line of *source* for the length of the block, as the one used last."""
         line = self._lines.get(source)
         if line is None:
-            line = _Line()
+            line = _Line(self._follow(source))
             self._lines[source] = line
         self._lines.move_to_end(source)
         line.users += 1
@@ -264,8 +304,13 @@ class _Keeper:
     def _evict(self, *, to: int) -> None:
         idle = [source for source, line in self._lines.items() if not line.users]
         for source in idle[: max(0, len(self._lines) - to)]:
-            del self._lines[source]
+            self._lines.pop(source).follower.stop("it was evicted")
             self._searching.forget(source)
+
+    def stop_watching(self) -> None:
+        """Watch no corpus any more."""
+        for line in self._lines.values():
+            line.follower.stop("the daemon ends")
 
 
 def _one_file(snapshot: Snapshot, absolute: str) -> Snapshot:

@@ -16,7 +16,7 @@ from typing import Any
 
 from rlmd.corpus.pack import Pack
 from rlmd.corpus.sealed import Damaged, read_sealed, write_sealed
-from rlmd.corpus.snapshot import Files, Snapshot, Tree, spliced, take
+from rlmd.corpus.snapshot import Files, Run, Snapshot, Tree, spliced, take
 from rlmd.values import FileStat, Skip, SkipTally, TokenEncoding
 
 KIND = "rlmd tree 1"
@@ -39,18 +39,18 @@ class Stamps:
         )
         self._settled = bytes(settled)
 
-    def spliced(self, other: Stamps, order: Sequence[int]) -> Stamps:
-        """Return the stamps whose places in these and then in *other* are *order*."""
+    def spliced(self, other: Stamps, order: Sequence[Run]) -> Stamps:
+        """Return the stamps of these and *other* in *order*."""
         both = Stamps((), ())
         both._devices = list(dict.fromkeys([*self._devices, *other._devices]))
-        places = array("H", [both._devices.index(device) for device in other._devices])
+        places = [both._devices.index(device) for device in other._devices]
         theirs = (array("H", [places[place] for place in other._columns[0]]), *other._columns[1:])
         device, inode, size, mtime, ctime = (
             spliced(mine, his, order) for mine, his in zip(self._columns, theirs, strict=True)
         )
         both._columns = (device, inode, size, mtime, ctime)
-        settled = self._settled + other._settled
-        both._settled = bytes([settled[at] for at in order])
+        settled = (self._settled, other._settled)
+        both._settled = b"".join([settled[new][start:stop] for new, start, stop in order])
         return both
 
     def hold(self, row: int, stat: os.stat_result) -> bool:

@@ -141,13 +141,14 @@ class Shelf:
         return self.directory / _TREES / known.name_of(source)
 
     def _begin(self) -> Pack:
-        """Start with nothing: whatever lay here is removed."""
-        for entry in self.directory.iterdir():
+        """Start with nothing: whatever of ours lay here is removed."""
+        for name in (_PACK, _BLOBS, _TREES):
+            entry = self.directory / name
             if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry, ignore_errors=True)
-            elif entry.name != _LOCK:
-                entry.unlink()
-        (self.directory / _TREES).mkdir(mode=0o700, exist_ok=True)
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
+        (self.directory / _TREES).mkdir(mode=0o700)
         return Pack(str(self.directory / _PACK))
 
     def _resume(self) -> Pack | None:

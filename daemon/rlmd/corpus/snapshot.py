@@ -56,10 +56,34 @@ class Entry:
         return self.span.length
 
 
-def spliced(ours: array[int], theirs: array[int], order: Sequence[int]) -> array[int]:
-    """Return the items whose places in *ours* and then in *theirs* are *order*."""
-    both = ours + theirs
-    return array(ours.typecode, [both[at] for at in order])
+Run = tuple[bool, int, int]
+"""Whether of the new, from which row on, up to which."""
+
+
+def runs(old: Sequence[str], gone: Sequence[int], new: Sequence[str]) -> list[Run]:
+    """Return how to put *new* among *old* but for the rows *gone*, sorted as both are."""
+    if not old:
+        return [(True, 0, len(new))]
+    cuts = [(bisect_left(old, path), True, row) for row, path in enumerate(new)]
+    cuts += [(row, False, row) for row in gone]
+    cuts.sort(key=lambda cut: (cut[0], not cut[1]))
+    found: list[Run] = []
+    at = 0
+    for place, is_new, row in cuts:
+        if place > at:
+            found.append((False, at, place))
+        at = place if is_new else place + 1
+        if is_new:
+            found.append((True, row, row + 1))
+    return [*found, (False, at, len(old))]
+
+
+def spliced(ours: array[int], theirs: array[int], order: Iterable[Run]) -> array[int]:
+    """Return the items of *ours* and *theirs* in *order*."""
+    both = array(ours.typecode)
+    for is_new, start, stop in order:
+        both.extend((theirs if is_new else ours)[start:stop])
+    return both
 
 
 class Files:
@@ -77,19 +101,24 @@ class Files:
         self._tokens = array("q", [entry.tokens for entry in ordered])
         self._encodings = bytes(ENCODINGS.index(entry.encoding) for entry in ordered)
 
-    def spliced(self, other: Files, order: Sequence[int]) -> Files:
-        """Return the files whose rows in these and then in *other* are *order*, which sorts by path."""
+    def spliced(self, other: Files, order: Sequence[Run]) -> Files:
+        """Return the files of these and *other* in *order*, which sorts by path."""
         both = Files(())
-        paths = self.paths + other.paths
-        hashes = self._hashes + other._hashes
-        both.paths = tuple([paths[row] for row in order])
-        both._hashes = b"".join([hashes[32 * row : 32 * row + 32] for row in order])
+        paths = list[str]()
+        for is_new, start, stop in order:
+            paths += (other if is_new else self).paths[start:stop]
+        both.paths = tuple(paths)
+        hashes, encodings = (self._hashes, other._hashes), (self._encodings, other._encodings)
+        both._hashes = b"".join([hashes[new][32 * start : 32 * stop] for new, start, stop in order])
+        both._encodings = b"".join([encodings[new][start:stop] for new, start, stop in order])
         both._offsets = spliced(self._offsets, other._offsets, order)
         both._lengths = spliced(self._lengths, other._lengths, order)
         both._tokens = spliced(self._tokens, other._tokens, order)
-        encodings = self._encodings + other._encodings
-        both._encodings = bytes([encodings[row] for row in order])
         return both
+
+    def tells_the_same(self, other: Files) -> bool:
+        """Return whether paths, contents and encodings are equal."""
+        return (self.paths, self._hashes, self._encodings) == (other.paths, other._hashes, other._encodings)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -159,10 +188,9 @@ class Files:
         return files
 
     def digest(self) -> str:
-        """Return the sha256 over all pairs of path and content hash: same tree, same digest."""
-        digest = hashlib.sha256()
-        for row, path in enumerate(self.paths):
-            digest.update(path.encode() + b"\0" + self.hash_at(row))
+        """Return the sha256 over all paths and content hashes: same tree, same digest."""
+        digest = hashlib.sha256("\0".join(self.paths).encode())
+        digest.update(b"\0\0" + self._hashes)
         return digest.hexdigest()
 
 

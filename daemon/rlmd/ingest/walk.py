@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
 from time import monotonic
@@ -16,6 +16,7 @@ from rlmd.ingest.belonging import Belonging, Directory
 from rlmd.ingest.ignore import Scope
 from rlmd.ingest.reasons import failure_reason, is_within, link_reason, printable
 from rlmd.ingest.sources import IgnoreFiles
+from rlmd.requests import Visitor
 from rlmd.values import FileRef, Skip, SkipReason, SkipTally, WalkRules
 
 STEP_S = 0.02
@@ -24,7 +25,9 @@ _LISTING_SLICE = 4096
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def walk(root: str, targets: Sequence[str], rules: WalkRules, tally: SkipTally) -> Iterator[list[FileRef]]:
+def walk(
+    root: str, targets: Sequence[str], rules: WalkRules, tally: SkipTally, visitor: Visitor | None = None
+) -> Iterator[list[FileRef]]:
     """Yield the regular files below *targets* in batches, and count in *tally* what is left out.
 
     Targets are absolute or relative to *root*, files or directories; none means the root.  What
@@ -37,13 +40,26 @@ def walk(root: str, targets: Sequence[str], rules: WalkRules, tally: SkipTally) 
     """
     root = os.path.realpath(root)
     asked = sorted({_relative(target, root) for target in targets or [root]})
-    walking = _Walk(root, Belonging(rules, filter(None, asked)), tally)
+    walking = _Walk(root, Belonging(rules, filter(None, asked)), tally, visitor)
     for target in asked:
         walking.start(target)
-        while walking.pending:
-            for _ in walking.descend(walking.pending.pop()):
-                yield walking.take()
-                walking.begin_step()
+        yield from walking.steps()
+    yield walking.take()
+
+
+def walk_again(
+    root: str, directories: Iterable[str], rules: WalkRules, visitor: Visitor
+) -> Iterator[list[FileRef]]:
+    """Yield the files in *directories* themselves, and in what *visitor* does not know below them.
+
+    Only directories that it knows when their turn comes are listed, each parent before its children.
+    Steps are as in `walk`.
+    """
+    walking = _Walk(root, Belonging(rules, ()), SkipTally(), visitor)
+    for path in sorted(directories):
+        if visitor.knows(path) and path not in walking.listed:
+            walking.pending.append(walking.at(path))
+            yield from walking.steps()
     yield walking.take()
 
 
@@ -61,13 +77,18 @@ def _relative(target: str, root: str) -> str:
 class _Walk:
     """One pass: what is to be opened, what was met, what goes out next."""
 
-    def __init__(self, root: str, belonging: Belonging, tally: SkipTally) -> None:
+    def __init__(
+        self, root: str, belonging: Belonging, tally: SkipTally, visitor: Visitor | None = None
+    ) -> None:
         self.pending: list[Directory] = []
+        self.listed = set[str]()
         self._batch: list[FileRef] = []
         self._root = root
         self._belonging = belonging
         self._tally = tally
-        self._ignore_files = IgnoreFiles(os.environ)
+        self._visitor = visitor
+        self._links = False
+        self._ignore_files = IgnoreFiles(os.environ, None if visitor is None else visitor.consult)
         self._above = self._ignore_files.above(root)
         self._entered: dict[tuple[int, int], str] = {}
         self.begin_step()
@@ -81,9 +102,26 @@ class _Walk:
         batch, self._batch = self._batch, []
         return batch
 
+    def steps(self) -> Iterator[list[FileRef]]:
+        """Go through all that is pending and what lies below; yields what was found, step by step."""
+        while self.pending:
+            for _ in self.descend(self.pending.pop()):
+                yield self.take()
+                self.begin_step()
+
+    def at(self, path: str) -> Directory:
+        """Return the directory at *path*, below which the way is known to belong."""
+        here = self._top()
+        for name in path.split("/")[:-1]:
+            here = here.scoped(self._scope(here)).below(name)
+        return here
+
+    def _top(self) -> Directory:
+        return Directory("", self._root.rstrip("/") + "/", "", self._above)
+
     def start(self, target: str) -> None:
         """Queue the directory, or take the file, *target*, unless something on the way is barred."""
-        here = Directory("", self._root.rstrip("/") + "/", "", self._above)
+        here = self._top()
         *parents, name = target.split("/")
         for parent in parents:
             if reason := self._belonging.barred(here, parent, is_dir=True):
@@ -110,6 +148,15 @@ class _Walk:
 
     def descend(self, here: Directory) -> Iterator[None]:
         """Take the files of one directory and queue what lies below; yields where a step may end."""
+        whole, self._tally, self._links = self._tally, SkipTally(), False
+        self.listed.add(here.path)
+        yield from self._descend(here)
+        if self._visitor is not None:
+            self._visitor.leave(here.path, self._tally, links=self._links)
+        whole.merge(self._tally)
+        self._tally = whole
+
+    def _descend(self, here: Directory) -> Iterator[None]:
         try:
             descriptor = os.open(here.location, _OPEN)
         except OSError as error:
@@ -117,6 +164,8 @@ class _Walk:
             return
         try:
             if self._is_new(here, descriptor):
+                if self._visitor is not None:
+                    self._visitor.enter(here.path, descriptor)
                 yield from self._sift_all(here, descriptor)
         except OSError as error:
             self._skip_directory(here, failure_reason(error))
@@ -155,6 +204,8 @@ class _Walk:
             self._sift(here, entries[start : start + _SLICE], doubtful, below)
             if len(self._batch) >= _SLICE or monotonic() >= self._deadline:
                 yield
+        if self._visitor is not None:
+            below = [each for each in below if not self._visitor.knows(each.path)]
         self.pending += reversed(below)
 
     def _sift(
@@ -190,6 +241,7 @@ class _Walk:
         self._tally.add(Skip(printable(here.path + name), reason, is_dir))
 
     def _skip_other(self, here: Directory, name: str, *, is_link: bool) -> None:
+        self._links |= is_link
         self._skip(here, name, link_reason(here.absolute + name, self._root) if is_link else "special")
 
     def _skip_directory(self, here: Directory, reason: SkipReason) -> None:

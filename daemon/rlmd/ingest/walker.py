@@ -9,7 +9,7 @@ from functools import partial
 import trio
 
 from rlmd.ingest.threads import Threads
-from rlmd.ingest.walk import walk
+from rlmd.ingest.walk import walk, walk_again
 from rlmd.requests import Walk
 from rlmd.values import SkipTally
 
@@ -35,7 +35,10 @@ def walker(*, threads: int) -> Callable[[], AbstractAsyncContextManager[Handler]
 
 async def _walk(pool: Threads, request: Walk) -> SkipTally:
     tally = SkipTally()
-    steps = walk(request.root, request.targets, request.rules, tally)
+    if request.again is None or request.visitor is None:
+        steps = walk(request.root, request.targets, request.rules, tally, request.visitor)
+    else:
+        steps = walk_again(request.root, request.again, request.rules, request.visitor)
     with request.out as out:
         try:
             while (batch := await pool.run(partial(next, steps, None))) is not None:

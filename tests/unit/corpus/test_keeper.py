@@ -76,7 +76,7 @@ async def test_nothing_changed_gives_the_same_snapshot(cache: Path, tree: Path) 
 
 async def test_a_file_just_written_is_read_again_because_its_stamps_may_lie(cache: Path, tree: Path) -> None:
     with trio.fail_after(5):
-        async with open_world(cache) as world:
+        async with open_world(cache, watches=0) as world:
             await world.collect(tree)
             world.read.clear()
 
