@@ -67,47 +67,42 @@ def managed(places: Places, *options: str, **env: str) -> Iterator[Manager]:
             process.wait()
 
 
-def test_it_takes_the_socket_and_says_when_it_is_ready_alive_and_stopping(places: Places):
+def test_it_takes_the_socket_and_says_when_it_is_ready_alive_reloading_and_stopping(places: Places):
     with managed(places) as manager:
         client = Client(str(places.socket))  # waits in the queue until there is a daemon
         ready = manager.hear("READY=1")
         status = client.ask("rlm_status")
+        client.ask("rlm_exec", {"code": "1"})
+        told = told_to_the_children_of(manager.process.pid)
         for _ in range(3):
             manager.hear("WATCHDOG=1")
             manager.heard.append("")
+        manager.process.send_signal(signal.SIGHUP)
+        reloading, reloaded = manager.hear("RELOADING=1"), manager.hear("READY=1")
         client.socket.close()
         manager.process.send_signal(signal.SIGTERM)
         stopping = manager.hear("STOPPING=1")
         code = manager.process.wait(PATIENCE_S)
 
     assert ready == f"READY=1\nSTATUS=serving at {places.socket}"
+    assert "MONOTONIC_USEC=" in reloading
+    assert reloaded == "READY=1\nSTATUS=reloaded, nothing new"
     assert status["pid"] == manager.process.pid
     assert "STATUS=draining" in stopping
     assert code == 0
     assert places.socket.exists()  # it is the manager's
+    assert told
+    assert not any(b"LISTEN_" in each or b"NOTIFY_SOCKET" in each for each in told)
 
 
-def test_no_child_inherits_the_socket_or_is_told_of_it(places: Places):
-    with managed(places) as manager:
-        manager.hear("READY=1")
-        with Client(str(places.socket)) as client:
-            client.ask("rlm_exec", {"code": "1"})
-        children = (
-            Path(f"/proc/{manager.process.pid}/task/{manager.process.pid}/children").read_text().split()
-        )
-        until(lambda: all(map(is_locked, children)), "they are what they will be")
-        environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in children if is_readable(pid)]
-
-    assert children
-    assert not any(b"LISTEN_" in each or b"NOTIFY_SOCKET" in each for each in environments)
-
-
-def is_locked(pid: str) -> bool:
-    return b"rlmd.sandbox" in Path(f"/proc/{pid}/cmdline").read_bytes()
-
-
-def is_readable(pid: str) -> bool:
-    return os.access(f"/proc/{pid}/environ", os.R_OK)
+def told_to_the_children_of(pid: int) -> list[bytes]:
+    """Return the environments of what the daemon has started, as far as they may be read."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    until(
+        lambda: all(b"rlmd." in Path(f"/proc/{child}/cmdline").read_bytes() for child in children), "started"
+    )
+    environments = [Path(f"/proc/{child}/environ") for child in children]
+    return [each.read_bytes() for each in environments if os.access(each, os.R_OK)]
 
 
 @pytest.mark.parametrize("wrong", ["a setting", "a state that is taken"])

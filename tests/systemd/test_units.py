@@ -183,6 +183,21 @@ def jobs(unit: Unit):
     return [json.loads(line) for line in unit.rlmd("jobs", "list", "--json").out.splitlines()]
 
 
+def test_a_reload_takes_over_new_settings_and_refuses_wrong_ones_as_a_whole(unit: Unit, settings):
+    before = unit.status()["pid"]
+
+    settings('[log]\nlevel = "debug"\n')
+    unit.systemctl("reload", unit.name)
+    until(lambda: unit["StatusText"] == "reloaded log.level", "the new level holds")
+    settings("[log]\nlevel = 7\n")
+    unit.systemctl("reload", unit.name)
+    until(lambda: unit["StatusText"].startswith("config error: "), "the wrong one is refused")
+
+    status = unit.status()
+    assert (status["pid"], unit["ActiveState"]) == (before, "active")
+    assert any("log.level" in problem["what"] for problem in status["problems"])
+
+
 def test_a_wrong_setting_is_told_to_who_waits_and_not_tried_again_and_again(unit: Unit, settings):
     unit.systemctl("stop", unit.name)
     settings("[llm]\nno_such_key = 1\n")

@@ -12,6 +12,7 @@ from rlmd.cli import start
 from rlmd.cli.checkup.findings import Finding, broken, ok, unchecked, warning
 from rlmd.cli.client import CallFailed, Disconnected, ProtocolError, conversation
 from rlmd.errors import ConfigError
+from rlmd.sandbox.machines import obstacle
 
 if TYPE_CHECKING:
     from rlmd.config import Config
@@ -73,7 +74,8 @@ class Running:
     def sandbox(self, config: Config) -> Iterator[Finding]:
         """Say which locks hold around code: those of the daemon, else of a process locked in for this."""
         if self.status is not None:
-            layers, problem = self.status["sandbox"]["layers"], "the daemon could not confine a process"
+            layers = self.status["sandbox"]["layers"]
+            problem = obstacle() or "the daemon could not confine a process"
         else:
             described = _prove(config)
             layers, problem = described.facts.layers, described.problem or "a process could not be confined"
