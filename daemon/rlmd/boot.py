@@ -27,12 +27,13 @@ from rlmd.doors.traffic import Traffic
 from rlmd.engine.answering import Answering
 from rlmd.engine.archive import Archive, open_archive
 from rlmd.engine.cells import Cells
+from rlmd.engine.commission import Bursar, Settings
 from rlmd.engine.desk import Desk
 from rlmd.engine.jobs import Jobs
 from rlmd.engine.journal import RESTART as JOURNAL_RESTART
 from rlmd.engine.journal import Note, job_journal
 from rlmd.engine.model import Model, limits_of, scripted_endpoint, settle
-from rlmd.engine.research import Research, Settings
+from rlmd.engine.research import Research
 from rlmd.health import Health
 from rlmd.ingest.readers import reader_pool
 from rlmd.ingest.walker import walker
@@ -132,7 +133,7 @@ class Daemon:
             rules=self._rules(self.config),
             writer=self.writer,
             recaller=self.recaller,
-            answering=Answering(self.keeper, jobs, self.model, self._research(self.config), desk),
+            answering=self._answering(self.config, jobs, desk),
             desk=desk,
             cells=Cells(self._execute, self.keeper),
             health=health,
@@ -155,14 +156,14 @@ class Daemon:
 
     def adapted(self, pipeline: Pipeline, config: Config) -> Pipeline:
         """Return *pipeline* under the roots, exclusions and run limits of *config*."""
-        answering = replace(pipeline.answering, research=self._research(config))
+        answering = self._answering(config, pipeline.answering.jobs, pipeline.desk)
         roots = Roots(config.roots.allow, config.roots.deny)
         return replace(pipeline, roots=roots, rules=self._rules(config), answering=answering)
 
-    def _research(self, config: Config) -> Research | None:
-        """Return what answers in mode `rlm`, where there is a model."""
+    def _answering(self, config: Config, jobs: Jobs[Analysis], desk: Desk) -> Answering:
+        """Return what answers questions: by evidence alone where there is no model."""
         if self.model is None:
-            return None
+            return Answering(self.keeper, jobs, desk=desk)
         engine = config.engine
         settings = Settings(
             turns=engine.turns,
@@ -171,7 +172,9 @@ class Daemon:
             depth=engine.depth,
             calls=engine.calls,
         )
-        return Research(self._execute, self.keeper, self.model, self.journal.ask, settings, self._confines)
+        bursar = Bursar(self.model, self.journal.ask, settings)
+        research = Research(self._execute, self.keeper, bursar, self._confines)
+        return Answering(self.keeper, jobs, bursar, research, desk)
 
     async def _shed(self) -> None:
         """Give up what can be had again: corpora nobody waits for, and the idle worker process."""

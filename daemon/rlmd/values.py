@@ -115,12 +115,13 @@ class ReadFile:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a stage has come; `total` is None while nobody can know it."""
+    """How far a stage has come; `total` is None while nobody can know it, `note` says it in words."""
 
     stage: Literal["walk", "read", "count", "index", "search", "turn"]
     done: int
     total: int | None = None
     unit: Literal["files", "bytes", "turns"] = "files"
+    note: str = ""
 
 
 Report = Callable[[Progress], None]

@@ -52,9 +52,8 @@ def test_a_job_is_listed_and_its_answer_had_again(world, answered):
         listed = client.ask("rlm_job", {"action": "list"})["jobs"]
         again = client.ask("rlm_job", {"action": "result", "job_id": answered["job_id"]})
 
-    assert [(job["job_id"], job["state"], job["calls"], job["turn"]) for job in listed] == [
-        (answered["job_id"], "done", 5, 2)
-    ]
+    mine = [job for job in listed if job["job_id"] == answered["job_id"]]
+    assert [(job["state"], job["calls"], job["turn"]) for job in mine] == [("done", 5, 2)]
     assert again["answer"] == {"apples": 3}
     assert again["next_cursor"] is None
 
@@ -80,3 +79,20 @@ def test_an_unknown_job_is_not_found(world):
     with daemon.connect() as client:
         assert client.fail("rlm_job", {"action": "cancel", "job_id": "j-0"})["code"] == "not_found"
         assert client.fail("rlm_job", {"action": "wait"})["code"] == "bad_argument"
+
+
+def test_every_answer_says_what_it_cost_and_links_to_how_it_came_about(world):
+    daemon, tree = world
+    given = {"query": "what is note 2 about", "paths": [str(tree)], "mode": "evidence"}
+    with daemon.connect() as client:
+        result = client.call("rlm_analyze", given)
+        facts = result["_meta"]["rlmd/result"]
+    shown = daemon.places.run("jobs", "show", facts["job_id"])
+    asked = daemon.places.run("ask", given["query"], str(tree), "--mode", "evidence")
+
+    assert facts["trajectory"] == f"rlmd://jobs/{facts['job_id']}"
+    assert "Cost: no model call, " in result["content"][0]["text"]
+    assert f"How it came about: {facts['trajectory']}." in result["content"][0]["text"]
+    assert (shown.code, "It asked no model." in shown.out) == (0, True)
+    assert "cost: no model call" in asked.out
+    assert "rlmd jobs show j-" in asked.out

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +20,9 @@ BUDGET_KEYS = ("usd", "tokens", "calls", "seconds", "depth")
 BAR_CHARS = 24
 WAIT_S = 50
 MOST_QUOTED_LINES = 12
+LINE_S = 2.0
+BEFORE = "before anything is spent"
+"""How the line begins that says what an answer will take; it is shown however short the work is."""
 
 
 def ask(args: argparse.Namespace) -> int:
@@ -75,8 +80,19 @@ def as_text(found: Mapping[str, Any]) -> str:
         read, skipped = found["coverage"], found["skipped"]
         examined = f"{read['files_read']:,} of {read['files']:,} files, {corpus['tokens']:,} tokens"
         left_out = f"skipped {skipped['files']:,} files and {skipped['dirs']:,} directories"
-        blocks.append(f"{corpus['root']}: {examined}; {left_out}")
+        blocks.append(f"{corpus['root']}: {examined}; {left_out}\n{_cost(found)}")
     return "\n\n".join(blocks)
+
+
+def _cost(found: Mapping[str, Any]) -> str:
+    usage = found["usage"]
+    spent = "no model call"
+    if usage["calls"]:
+        usd = "price unknown" if usage["usd"] is None else f"${usage['usd']:.4f}"
+        tokens = usage["tokens_in"] + usage["tokens_out"]
+        spent = f"{usage['calls']} calls of {usage['model']}, {tokens:,} tokens, {usd}"
+    shown = f"; rlmd jobs show {found['job_id']}" if found["trajectory"] else ""
+    return f"cost: {spent}, {usage['wall_s']:.1f} s{shown}"
 
 
 def _quote(passage: Mapping[str, Any]) -> str:
@@ -95,20 +111,29 @@ def bold(text: str) -> str:
 
 
 class Bar:
-    """A line of progress on stderr, gone when the work is done; nothing where nobody watches."""
+    """Progress on stderr: on a terminal one line, gone when the work is done; else a line now and then."""
 
     def __init__(self) -> None:
         self._watched = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._said = ""
+        self._next_at = time.monotonic() + LINE_S
 
     def __enter__(self) -> Self:
         return self
 
     def show(self, done: float, total: float | None, message: str) -> None:
-        """Draw how far the work is."""
+        """Say how far the work is: at once on a terminal, elsewhere every few seconds where it moved."""
         if self._watched:
             filled = round(BAR_CHARS * min(done / total, 1.0)) if total else 0
             bar = "#" * filled + "-" * (BAR_CHARS - filled)
-            print(f"\r\033[K[{bar}] {message}", end="", file=sys.stderr, flush=True)
+            print(f"\r\033[K[{bar}] {self._fitted(message)}", end="", file=sys.stderr, flush=True)
+        elif message != self._said and (time.monotonic() >= self._next_at or message.startswith(BEFORE)):
+            self._said, self._next_at = message, time.monotonic() + LINE_S
+            print(f"rlmd: {message}", file=sys.stderr, flush=True)
+
+    def _fitted(self, message: str) -> str:
+        """Cut *message* to what is left of one line, which alone can be written over."""
+        return message[: max(20, shutil.get_terminal_size().columns - BAR_CHARS - 4)]
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

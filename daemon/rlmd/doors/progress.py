@@ -33,7 +33,7 @@ class Course:
         share = progress.done / progress.total if progress.total else progress.done / (progress.done + 10_000)
         self._reached = max(self._reached, STAGES.index(progress.stage) + min(share, 1.0))
         of = "" if progress.total is None else f" of {progress.total:,}"
-        self.message = f"{progress.stage}: {progress.done:,}{of} {progress.unit}"
+        self.message = progress.note or f"{progress.stage}: {progress.done:,}{of} {progress.unit}"
         self.moved.set()
 
     def next_value(self) -> float:

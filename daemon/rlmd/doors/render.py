@@ -142,7 +142,18 @@ def _account(found: Analysis) -> list[str]:
         lines.append(
             f"Partial: the limit of {found.limit or 'the budget'} was reached before everything was examined."
         )
+    lines.append(_cost(found))
     return lines
+
+
+def _cost(found: Analysis) -> str:
+    """Say what the answer has cost, and where it can be read how it came about."""
+    usage = found.usage
+    usd = "price unknown" if usage.usd is None else f"${usage.usd:.4f}"
+    calls = f"{usage.calls} calls of {usage.model or 'a model'}" if usage.calls else "no model call"
+    spent = f"{calls}, {usage.tokens_in + usage.tokens_out:,} tokens, {usd}" if usage.calls else calls
+    link = f" How it came about: {found.trajectory}." if found.trajectory else ""
+    return f"Cost: {spent}, {usage.wall_s:.1f} s.{link}"
 
 
 def _shorten(value: Any, longest: int) -> Any:

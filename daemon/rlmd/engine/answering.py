@@ -13,18 +13,19 @@ from rlmd.corpus.keeper import Answer, Collect, CollectFile, CollectText, Reques
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.engine.account import evidence_analysis
 from rlmd.engine.archive import Record
+from rlmd.engine.commission import Bursar, Commission, models_of
 from rlmd.engine.desk import Desk
-from rlmd.engine.direct import answer_direct, room_tokens
+from rlmd.engine.direct import PROMPT_TOKENS, REPLY_TOKENS, room_tokens
 from rlmd.engine.evidence import Evidence, gather
 from rlmd.engine.jobs import Job, Jobs, new_name
 from rlmd.engine.journal import Begin
-from rlmd.engine.model import Model
+from rlmd.engine.once import ask_once
 from rlmd.engine.patience import patience, while_patient
-from rlmd.engine.research import Commission, Research
-from rlmd.engine.router import Chosen, Circumstances, Route, route
-from rlmd.errors import JobCancelled, NoLlm
+from rlmd.engine.research import Research
+from rlmd.engine.router import NO_MODEL, Chosen, Circumstances, Price, Route, estimate, route
+from rlmd.errors import BudgetExhausted, JobCancelled, NoLlm
 from rlmd.supervision import Mailbox
-from rlmd.values import Report
+from rlmd.values import Progress, Report
 
 Target = Collect | CollectFile | CollectText
 
@@ -34,17 +35,19 @@ NO_LLM = NoLlm(
     "Set llm.base_url and llm.model in config.toml (or RLMD_LLM__BASE_URL, RLMD_LLM__MODEL), "
     'or a key with `rlmd auth set`; mode "evidence" needs none.',
 )
+WITHOUT = Circumstances(has_model=False, has_sandbox=False, tokens=0, room_tokens=0)
+EVIDENCE = Route("evidence", "", NO_MODEL)
 INDEX_WAIT_S = 20.0
 """An answer waits so long for its index; then it stands on what is indexed, and says so."""
 
 
 @dataclass(frozen=True, eq=False)
 class Answering:
-    """Answers questions, each in a job of its own; without a `model` by evidence alone."""
+    """Answers questions, each in a job of its own; without a `bursar` there is no model, only evidence."""
 
     keeper: Mailbox[Request, Answer]
     jobs: Jobs[Analysis]
-    model: Model | None
+    bursar: Bursar | None = None
     research: Research | None = None
     desk: Desk | None = None
 
@@ -57,7 +60,7 @@ class Answering:
         answer says that it is not fresh.  *request* is JSON that says how to begin it again.
         """
         asked_at = trio.current_time()
-        if question.mode in {"direct", "rlm"} and self.model is None:
+        if question.mode in {"direct", "rlm"} and self.bursar is None:
             raise NO_LLM
         begin = Begin(
             id=new_name(), project=project, query=question.query, mode=question.mode, request=request
@@ -86,11 +89,9 @@ class Answering:
             answer = partial(self._answer, target, question, begin, record, report)
             if self.desk is None:
                 return await answer()
-            if record is not None or (self.research is not None and question.mode in {"auto", "rlm"}):
+            if record is not None or (self.bursar is not None and question.mode != "evidence"):
                 return await self.desk.see_through(begin, answer, is_new=record is None)
-            analysis = await answer()
-            await self.desk.keep_if_left(begin, analysis)
-            return analysis
+            return await self.desk.keep(begin, await answer())
 
         key = (target, question, begin.project)
         return self.jobs.start(key, work, name=begin.id, query=question.query, mode=question.mode)
@@ -98,80 +99,71 @@ class Answering:
     def _expected(self, mode: Mode) -> Chosen:
         """Say in which mode a running job will probably answer."""
         if mode == "auto":
-            return "evidence" if self.model is None else "direct"
+            return "evidence" if self.bursar is None else "direct"
         return mode
-
-    async def _choose(self, question: Question, snapshot: Snapshot, window_tokens: int | None) -> Route:
-        if question.mode == "auto":
-            runs, whole_runs = (0, 0) if self.desk is None else await self.desk.archive.runs()
-            here = Circumstances(
-                has_model=self.model is not None,
-                has_sandbox=self.research is not None and await self.research.available(),
-                tokens=snapshot.tokens,
-                room_tokens=room_tokens(window_tokens),
-                runs=runs,
-                whole_runs=whole_runs,
-            )
-            return route(question.query, here)
-        return Route(question.mode, True, "")
 
     async def _answer(
         self, target: Target, question: Question, begin: Begin, record: Record | None, report: Report
     ) -> Analysis:
-        began = trio.current_time()
-        snapshot = await self._collect(target, report)
+        work = Commission(job=begin.id, project=begin.project, question=question, context=_context(target))
+        if record is not None and self.desk is not None:
+            entries = await self.desk.archive.entries(record.job_id)
+            work = replace(work, known=entries, used_s=record.wall_s)
+        snapshot = await self._collect(target, work, report)
         patience().bytes = snapshot.bytes
-        window = None
-        if self.model is not None and question.mode != "evidence":
-            window = (await self.model.settled()).window_tokens
-        chosen = await self._choose(question, snapshot, window)
+        chosen = await self._choose(work, snapshot)
+        if chosen.mode != "evidence":
+            report(Progress("search", 0, note=f"before anything is spent: {chosen.why}"))
         if chosen.mode == "rlm" and self.research is not None:
-            context = _context(target)
-            work = Commission(job=begin.id, project=begin.project, question=question, context=context)
-            if record is not None and self.desk is not None:
-                entries = await self.desk.archive.entries(record.job_id)
-                work = replace(work, known=entries, used_s=record.wall_s)
-            answer = await self.research.answer(snapshot, work, report)
-            return _cut_short(replace(answer, note=f"{chosen.why} {answer.note}".strip()))
-        evidence = await self._gather(snapshot, question, began, report)
-        found = None
-        if chosen.mode == "direct":
-            with while_patient(trio.current_time() + _left_s(question, began)):
-                found = await self._ask_model(snapshot, evidence, question, begin.project)
-        if found is None:
-            found = await self._evidence(snapshot, evidence, question, chosen.mode)
-        found = _cut_short(found)
-        return replace(found, usage=replace(found.usage, wall_s=round(trio.current_time() - began, 3)))
+            found = await self.research.answer(snapshot, work, report, sub_calls=chosen.sub_calls)
+        else:
+            evidence = await self._gather(snapshot, work, report)
+            if chosen.mode == "direct" and self.bursar is not None:
+                found = await ask_once(self.bursar, work, snapshot, evidence)
+            else:
+                found = await trio.to_thread.run_sync(
+                    evidence_analysis, snapshot, evidence, "", abandon_on_cancel=True
+                )
+        note = f"{chosen.why} {found.note}".strip()
+        found = _cut_short(replace(found, note=note))
+        return replace(found, usage=replace(found.usage, wall_s=work.wall_s))
 
-    async def _ask_model(
-        self, snapshot: Snapshot, evidence: Evidence, question: Question, project: str
-    ) -> Analysis:
-        assert self.model is not None
-        endpoint = await self.model.settled()
-        return await answer_direct(
-            snapshot,
-            evidence,
-            question.query,
-            self.model.asker(endpoint, job=question.query, project=project),
-            window_tokens=endpoint.window_tokens,
+    async def _choose(self, work: Commission, snapshot: Snapshot) -> Route:
+        """Choose a mode where nobody did, and say what the one that was chosen will take."""
+        question = work.question
+        if self.bursar is None or question.mode == "evidence":
+            return route(question.query, WITHOUT) if question.mode == "auto" else EVIDENCE
+        here = await self._circumstances(self.bursar, question, snapshot)
+        if question.mode == "auto":
+            return route(question.query, here)
+        expected = estimate(question.mode, question.query, here)
+        return Route(question.mode, f"Mode {question.mode} was asked for ({expected}).", expected)
+
+    async def _circumstances(self, bursar: Bursar, question: Question, snapshot: Snapshot) -> Circumstances:
+        models = models_of(await bursar.model.settled())
+        rate = models.rates.get(models.root)
+        runs, whole_runs = (0, 0) if self.desk is None else await self.desk.archive.runs()
+        most = {
+            "most_calls": question.budget_calls,
+            "most_tokens": question.budget_tokens,
+            "most_usd": question.budget_usd,
+        }
+        return Circumstances(
+            has_model=True,
+            has_sandbox=self.research is not None and await self.research.available(),
+            tokens=snapshot.tokens,
+            room_tokens=room_tokens(models.window_tokens),
+            overhead_tokens=PROMPT_TOKENS,
+            reply_tokens=models.reply_tokens or REPLY_TOKENS,
+            runs=runs,
+            whole_runs=whole_runs,
+            price=None if rate is None else Price(rate.prompt_usd, rate.reply_usd),
+            **{name: limit for name, limit in most.items() if limit is not None},
         )
 
-    async def _evidence(
-        self, snapshot: Snapshot, evidence: Evidence, question: Question, mode: Chosen
-    ) -> Analysis:
-        """Answer by evidence alone: because that was asked for, or because the time for more ran out."""
-        note = ""
-        if mode == "direct":
-            note = "The model did not answer within budget.seconds; this is the evidence alone."
-        elif question.mode == "auto":
-            note = "Evidence without a model, since none is configured."
-        answer = await trio.to_thread.run_sync(
-            evidence_analysis, snapshot, evidence, note, abandon_on_cancel=True
-        )
-        return replace(answer, mode=mode, partial=True, limit="seconds") if mode == "direct" else answer
-
-    async def _gather(self, snapshot: Snapshot, question: Question, began: float, report: Report) -> Evidence:
-        deadline_s = min(INDEX_WAIT_S, _left_s(question, began))
+    async def _gather(self, snapshot: Snapshot, work: Commission, report: Report) -> Evidence:
+        question = work.question
+        deadline_s = min(INDEX_WAIT_S, max(0.0, work.deadline - trio.current_time()))
         search = partial(gather, self.keeper, snapshot, question.query, question.kind, report, limit=PASSAGES)
         with while_patient() as cut:
             evidence = await search(deadline_s=deadline_s)
@@ -192,11 +184,17 @@ class Answering:
 
         self.jobs.start(("index", snapshot.source), finish).detached = True
 
-    async def _collect(self, target: Target, report: Report) -> Snapshot:
+    async def _collect(self, target: Target, work: Commission, report: Report) -> Snapshot:
+        """Collect within the time of the question; what was read by then is read for whoever asks next."""
         request = target if isinstance(target, CollectText) else replace(target, report=report)
-        snapshot = await self.keeper.ask(request)
-        assert isinstance(snapshot, Snapshot)
-        return snapshot
+        with trio.move_on_at(work.deadline):
+            snapshot = await self.keeper.ask(request)
+            assert isinstance(snapshot, Snapshot)
+            return snapshot
+        raise BudgetExhausted(
+            f"The files could not all be read within budget.seconds ({work.question.budget_s:g} s).",
+            "Ask again: what was read is kept. Or allow more seconds, or ask over fewer paths.",
+        )
 
 
 def _cut_short(answer: Analysis) -> Analysis:
@@ -210,12 +208,6 @@ def _cut_short(answer: Analysis) -> Analysis:
 def _context(target: Target) -> str | None:
     """Return the name of the one text that is asked about, if it is one."""
     return None if isinstance(target, Collect) else target.name
-
-
-def _left_s(question: Question, began: float) -> float:
-    """Return the seconds that are left of the question's budget; without one there is no end to them."""
-    budget_s = float("inf") if question.budget_s is None else question.budget_s
-    return max(0.0, began + budget_s - trio.current_time())
 
 
 def _result(job: Job[Analysis]) -> Analysis:

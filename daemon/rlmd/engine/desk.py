@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -12,7 +12,7 @@ import trio
 from rlmd.answers import Analysis, JobFacts, JobList, JobRequest, JobState, Json, facts
 from rlmd.engine.archive import Archive, Record
 from rlmd.engine.jobs import Job, Jobs
-from rlmd.engine.journal import Begin, End, Note
+from rlmd.engine.journal import Begin, End, Note, Whole
 from rlmd.engine.trajectory import lines_of_json, tree
 from rlmd.engine.typed import as_text
 from rlmd.errors import BadArgument, Busy, NotFound
@@ -51,7 +51,7 @@ class Desk:
         if is_new:
             await self.journal(begin)
         try:
-            analysis = await work()
+            analysis = replace(await work(), job_id=begin.id, trajectory=link(begin.id))
         except trio.Cancelled:
             if not self.draining.is_set():
                 with trio.move_on_after(_FAREWELL_S, shield=True):
@@ -64,14 +64,21 @@ class Desk:
         await self._end(begin.id, "done", began, facts(analysis))
         return analysis
 
-    async def keep_if_left(self, begin: Begin, analysis: Analysis) -> None:
-        """Keep the answer of a job that its callers have left running."""
+    async def keep(self, begin: Begin, analysis: Analysis) -> Analysis:
+        """Keep an answer that nothing was paid for, and return it with the link to what is kept.
+
+        What its callers were shown is kept; the passages besides only where they have left it running.
+        """
         job = self.jobs.find(begin.id)
-        if job is not None and job.detached:
-            await self.journal(begin)
-            await self.journal(
-                End(id=begin.id, state="done", wall_s=analysis.usage.wall_s, result=facts(analysis))
-            )
+        linked = replace(analysis, job_id=begin.id, trajectory=link(begin.id))
+        kept = linked if job is not None and job.detached else replace(linked, evidence=())
+        end = End(id=begin.id, state="done", wall_s=analysis.usage.wall_s, result=facts(kept))
+        try:
+            await self.journal(Whole(begin, end))
+        except Busy as refused:  # the answer does not wait for a disk that refuses
+            log.warning("job.not_kept", job_id=begin.id, reason=str(refused))
+            return analysis
+        return linked
 
     async def give_up(self, record: Record, why: str) -> None:
         """Say that a job of an earlier life cannot go on."""
@@ -127,7 +134,7 @@ class Desk:
         if record is not None:
             answer["mode"] = record.mode
             answer["usage"] = _usage(record)
-            answer["trajectory"] = f"rlmd://jobs/{name}"
+            answer["trajectory"] = link(name)
             if isinstance(record.result, dict):
                 answer["note"] = str(record.result.get("error", ""))
         return answer
@@ -142,6 +149,11 @@ class Desk:
             await self.journal(End(id=name, state=state, wall_s=round(wall_s, 3), result=told))
         except (Busy, ActorError) as refused:
             log.warning("job.not_kept", job_id=name, reason=str(refused))
+
+
+def link(job_id: str) -> str:
+    """Return where what a job did can be read."""
+    return f"rlmd://jobs/{job_id}"
 
 
 def _paged(found: dict[str, Json], request: JobRequest) -> dict[str, Json]:

@@ -6,6 +6,8 @@ The answer's citations are compared with what was shown, and that with the snaps
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,31 +16,34 @@ from typing import TypeVar
 
 import trio
 
-from rlmd.answers import Analysis, UsageFacts
+from rlmd.answers import Analysis, Json, Limit
 from rlmd.corpus.cuts import lines_of
 from rlmd.corpus.snapshot import Entry, Snapshot
 from rlmd.corpus.text import decode
 from rlmd.engine.account import coverage, evidence_analysis
 from rlmd.engine.claims import Checked, Shown, check
 from rlmd.engine.evidence import Evidence
-from rlmd.llm.values import Message, Reply, UpstreamError, Usage
+from rlmd.llm.values import Message, Reply, UpstreamError
 
 T = TypeVar("T")
-AskModel = Callable[[tuple[Message, ...], int], Awaitable[Reply]]
-"""Asks the model *messages*, of which the first *n* are a prefix that many calls have in common."""
+AskModel = Callable[[tuple[Message, ...]], Awaitable[Reply]]
+Faults = Callable[[Json], list[str]]
 
 UNKNOWN_WINDOW_TOKENS = 32_768
 MOST_TOKENS = 100_000
 """More is not sent in one call though a window may hold it: it costs more than it helps."""
+REPLY_TOKENS = 8_192
+PROMPT_TOKENS = 1_000
 
-_PROMPT_TOKENS = 1_000
-_REPLY_TOKENS = 8_192
+_MENDINGS = 2
+"""An answer that is not of the form is sent back so often."""
 _MARGIN = 0.9
 """Our counts are of one encoding, and other models count up to a tenth more."""
 _LINE_TOKENS = 4
 _HEADING_TOKENS = 20
 _NUMBERED = 1.4
 """Line numbers add some four tokens to the ten of a line."""
+_FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?```", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +57,21 @@ class Material:
 def room_tokens(window_tokens: int | None, *, most_tokens: int = MOST_TOKENS) -> int:
     """Return the tokens of content that one call takes with a window of *window_tokens*."""
     window = window_tokens or UNKNOWN_WINDOW_TOKENS
-    reply = min(_REPLY_TOKENS, window // 4)
-    return max(0, min(most_tokens, int(window * _MARGIN) - reply - _PROMPT_TOKENS))
+    reply = min(REPLY_TOKENS, window // 4)
+    return max(0, min(most_tokens, int(window * _MARGIN) - reply - PROMPT_TOKENS))
 
 
 def fits_whole(snapshot: Snapshot, room: int) -> bool:
     """Say whether all of *snapshot*, its lines numbered, goes into *room* tokens."""
     return snapshot.tokens * _NUMBERED + len(snapshot.files) * _HEADING_TOKENS <= room
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What an answer has to be: a value without `faults`, of a form that is told as `schema`."""
+
+    schema: str
+    faults: Faults
 
 
 async def answer_direct(
@@ -69,35 +82,77 @@ async def answer_direct(
     *,
     window_tokens: int | None,
     most_tokens: int = MOST_TOKENS,
+    form: Form | None = None,
 ) -> Analysis:
     """Answer *question* by one call, over all of *snapshot* if it fits, else over *evidence*, best first.
 
-    When the model's window proves smaller than we were told, asks once more with what fits that.  A
-    reply that was paid for and is of no use leaves the evidence, `partial` with the limit "llm"; any
-    other UpstreamError is raised.  `usage` lacks the wall time.  Cancelling ends the call.
+    When the model's window proves smaller than we were told, asks once more with what fits that.  An
+    answer that is not of its *form* is sent back with its faults, twice.  A reply that was paid for and
+    is of no use leaves the evidence, `partial` with the limit "llm"; any other UpstreamError is
+    raised, and what *ask_model* raises.  `usage` is its caller's to add.  Cancelling ends the call.
     """
     room = room_tokens(window_tokens, most_tokens=most_tokens)
-    lost = Usage()
-    for attempt in (1, 2):
+    for is_last in (False, True):
         material = await _in_thread(partial(choose_material, snapshot, evidence, room))
         try:
-            reply = await ask_model(messages(material, question), 2)
+            return await _asked(snapshot, evidence, material, question, ask_model, form)
         except UpstreamError as error:
-            if error.kind == "overflow" and attempt == 1 and material.passages:
-                lost = error.usage or lost
-                room = min(
-                    room // 2, room_tokens(error.window_tokens or window_tokens, most_tokens=most_tokens)
-                )
-                continue
-            if not (error.usage and error.usage.tokens_out):
-                raise
-            analysis = await _in_thread(partial(evidence_analysis, snapshot, evidence, _failed(error)))
-            usage = _facts(error.usage, None, calls=attempt)
-            return replace(analysis, partial=True, limit="llm", mode="direct", usage=usage)
-        checked = await _in_thread(partial(check, reply.text, material.passages))
-        usage = _facts(_sum(lost, reply.usage), reply.model, calls=0 if reply.cached else attempt)
-        return await _in_thread(partial(_analysis, snapshot, evidence, material, checked, usage))
+            if error.kind != "overflow" or is_last or not material.passages:
+                if not (error.usage and error.usage.tokens_out):
+                    raise
+                why = f"The model's reply is of no use ({error.message})"
+                return await left_evidence(snapshot, evidence, why, "llm")
+            window = error.window_tokens or window_tokens
+            room = min(room // 2, room_tokens(window, most_tokens=most_tokens))
     raise AssertionError("the second attempt returns or raises")
+
+
+async def left_evidence(snapshot: Snapshot, evidence: Evidence, why: str, limit: Limit) -> Analysis:
+    """Return the evidence as what is left of an answer that *limit* has cut off."""
+    note = f"{why}; this is the evidence alone."
+    analysis = await _in_thread(partial(evidence_analysis, snapshot, evidence, note))
+    return replace(analysis, partial=True, limit=limit, mode="direct")
+
+
+async def _asked(
+    snapshot: Snapshot,
+    evidence: Evidence,
+    material: Material,
+    question: str,
+    ask_model: AskModel,
+    form: Form | None,
+) -> Analysis:
+    talk = messages(material, question if form is None else f"{question}\n\n{_wanted(form.schema)}")
+    for _ in range(1 + _MENDINGS):
+        reply = await ask_model(talk)
+        if form is None:
+            checked = await _in_thread(partial(check, reply.text, material.passages))
+            return await _in_thread(partial(_analysis, snapshot, evidence, material, checked, checked.text))
+        value, said, faults = _typed(reply.text)
+        faults = faults or await _in_thread(partial(form.faults, value))
+        if not faults:
+            checked = await _in_thread(partial(check, said, material.passages))
+            return await _in_thread(partial(_analysis, snapshot, evidence, material, checked, value))
+        told = "\n".join(["That was not taken:", *faults, "Mend it: one JSON value, then its citations."])
+        talk = (*talk, Message("assistant", reply.text), Message("user", told))
+    return await left_evidence(snapshot, evidence, "No answer of the model fits the schema", "llm")
+
+
+def _wanted(schema: str) -> str:
+    return (
+        "Answer with one JSON value that fits this JSON schema, in a block marked ```json, and after the "
+        f"block the citations that it rests on:\n{schema}"
+    )
+
+
+def _typed(reply: str) -> tuple[Json, str, list[str]]:
+    """Return the value in *reply*, the words around it, and what is wrong where there is none."""
+    found = _FENCED.search(reply)
+    text, said = (found[1], _FENCED.sub("", reply, count=1)) if found else (reply, "")
+    try:
+        return json.loads(text), said, []
+    except (ValueError, RecursionError) as exc:
+        return None, said, [f"$: is no JSON: {exc}"]
 
 
 def choose_material(snapshot: Snapshot, evidence: Evidence, room: int) -> Material:
@@ -155,7 +210,7 @@ def _tokens(entry: Entry | None, quote: str) -> int:
 
 
 def _analysis(
-    snapshot: Snapshot, evidence: Evidence, material: Material, checked: Checked, usage: UsageFacts
+    snapshot: Snapshot, evidence: Evidence, material: Material, checked: Checked, answer: Json
 ) -> Analysis:
     read = {each.path for each in material.passages}
     unread = [] if material.is_whole else [entry for entry in snapshot.files if entry.path not in read]
@@ -165,10 +220,9 @@ def _analysis(
     return replace(
         analysis,
         mode="direct",
-        answer=checked.text,
+        answer=answer,
         citations=checked.citations,
         coverage=coverage(snapshot, unread),
-        usage=usage,
     )
 
 
@@ -186,34 +240,6 @@ def _note(snapshot: Snapshot, material: Material, checked: Checked) -> str:
             f"{', '.join(checked.dropped)}."
         )
     return note
-
-
-def _failed(error: UpstreamError) -> str:
-    return f"The model's reply is of no use ({error.message}); this is the evidence alone."
-
-
-def _facts(usage: Usage, model: str | None, *, calls: int) -> UsageFacts:
-    return UsageFacts(
-        calls=calls,
-        tokens_in=usage.tokens_in,
-        tokens_out=usage.tokens_out,
-        cached_tokens=usage.cached_tokens,
-        usd=usage.usd,
-        model=model,
-    )
-
-
-def _sum(first: Usage, second: Usage) -> Usage:
-    """Add what two calls were counted for; a cost that is unknown leaves the sum unknown."""
-    if first == Usage():
-        return second
-    usd = None if first.usd is None or second.usd is None else first.usd + second.usd
-    return Usage(
-        first.tokens_in + second.tokens_in,
-        first.tokens_out + second.tokens_out,
-        first.cached_tokens + second.cached_tokens,
-        usd,
-    )
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

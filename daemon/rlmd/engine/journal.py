@@ -97,7 +97,15 @@ class End:
     result: Json = None
 
 
-Note = Begin | Write | End
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Take in a job that has ended already, by one write."""
+
+    begin: Begin
+    end: End
+
+
+Note = Begin | Write | End | Whole
 WriteAll = Callable[[list[Note]], Awaitable[Sequence[Exception | None]]]
 
 
@@ -132,27 +140,27 @@ def _begin(db: apsw.Connection, *, keep: int) -> Callable[[Note], None]:
     def apply(note: Note) -> None:
         match note:
             case Begin():
-                db.execute(_FORGET, {"keep": keep})
-                db.execute(
-                    _BEGIN,
-                    {
-                        "id": note.id,
-                        "project": note.project,
-                        "query": note.query,
-                        "mode": note.mode,
-                        "request": json.dumps(note.request),
-                        "now": time.time_ns(),
-                    },
-                )
+                _take_in(db, note, keep)
             case Write():
                 _write(db, note)
             case End():
-                result = None if note.result is None else json.dumps(note.result)
-                db.execute(
-                    _END, {"id": note.id, "state": note.state, "wall_s": note.wall_s, "result": result}
-                )
+                _end(db, note)
+            case Whole():
+                _take_in(db, note.begin, keep)
+                _end(db, note.end)
 
     return apply
+
+
+def _take_in(db: apsw.Connection, note: Begin, keep: int) -> None:
+    db.execute(_FORGET, {"keep": keep})
+    given = {"id": note.id, "project": note.project, "query": note.query, "mode": note.mode}
+    db.execute(_BEGIN, {**given, "request": json.dumps(note.request), "now": time.time_ns()})
+
+
+def _end(db: apsw.Connection, note: End) -> None:
+    result = None if note.result is None else json.dumps(note.result)
+    db.execute(_END, {"id": note.id, "state": note.state, "wall_s": note.wall_s, "result": result})
 
 
 def _write(db: apsw.Connection, note: Write) -> None:

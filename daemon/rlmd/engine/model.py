@@ -9,14 +9,13 @@ from pathlib import Path
 import trio
 
 from rlmd.config.schema import Llm
-from rlmd.engine.direct import AskModel
 from rlmd.errors import BadArgument, ConfigError
 from rlmd.llm.limits import Limits
 from rlmd.llm.providers import COMMAND, Endpoint
 from rlmd.llm.retry import Retry
 from rlmd.llm.scripted import Scripted, parse_script
 from rlmd.llm.upstream import open_upstream
-from rlmd.llm.values import Ask, Chat, Message, Reply, Upstream
+from rlmd.llm.values import Ask, Reply, Upstream
 from rlmd.supervision import Mailbox
 
 
@@ -43,20 +42,6 @@ class Model:
     async def ask(self, ask: Ask) -> Reply:
         """Ask the endpoint through the caller."""
         return await self._caller.ask(ask)
-
-    def asker(self, endpoint: Endpoint, *, job: str, project: str) -> AskModel:
-        """Return how *job* asks the root model of *endpoint*: before batches, cached inside *project*."""
-
-        async def ask(messages: tuple[Message, ...], prefix: int) -> Reply:
-            chat = Chat(
-                messages=messages,
-                model=endpoint.model,
-                max_tokens=endpoint.max_result_tokens,
-                cache_prefix=prefix,
-            )
-            return await self._caller.ask(Ask(chat=chat, job=job, interactive=True, project=project))
-
-        return ask
 
 
 async def settle(endpoint: Endpoint) -> Endpoint:

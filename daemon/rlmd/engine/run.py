@@ -32,6 +32,7 @@ from rlmd.engine.subset import subset
 from rlmd.engine.talk import Talk, left, told_of
 from rlmd.engine.turn import ENOUGH, Code, Malformed, Repetition, parse
 from rlmd.engine.typed import as_text
+from rlmd.engine.watch import Step
 from rlmd.errors import BudgetExhausted, Busy, RequestError, SandboxUnavailable
 from rlmd.llm.values import UpstreamError
 from rlmd.sandbox.requests import ExecResult
@@ -63,15 +64,6 @@ class Task:
     faults: Callable[[Json], list[str]] | None = None
     form: str = ""
     sub_calls: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How far a run has come."""
-
-    node: str
-    turn: int
-    turns: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -221,6 +213,7 @@ class _Run:
         known = self._ledger.recall(self._node, self._turn, "cell", key) or {}
         shown = known.get("shown")
         self._services.begin(self._turn, shown if isinstance(shown, list) else ())
+        self._means.report(Step(self._node, self._turn, self._means.turns, "cell"))
         result = await self._repl.run(code, self._services)
         if result.killed is None:
             await self._repl.note_touched()

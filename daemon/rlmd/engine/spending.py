@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal, cast
 
 import trio
@@ -19,6 +20,8 @@ LEAST_REPLY_TOKENS = 256
 USUAL_REPLY_TOKENS = 8_192
 _BYTES_PER_TOKEN = 2
 """Few texts have more tokens than a half of their bytes."""
+_USUAL_BYTES_PER_TOKEN = 4
+_PROMPT_SHARE = 0.6
 _MESSAGE_TOKENS = 16
 
 
@@ -88,7 +91,8 @@ class NotRecorded(RequestError):
 class Spender:
     """Asks on behalf of one job, for all of its runs.
 
-    What the ledger knows is not asked again, but counted as it was.
+    What the ledger knows is not asked again, but counted as it was.  `moved` is called whenever a call
+    begins or ends.
     """
 
     ask: Callable[[Ask], Awaitable[Reply]]
@@ -97,6 +101,7 @@ class Spender:
     job: str
     project: str
     interactive: bool = True
+    moved: Callable[[], None] = lambda: None
     tally: Tally = field(default_factory=Tally)
     _freed: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
     _dearest_usd: float | None = None
@@ -111,6 +116,20 @@ class Spender:
         turn: int,
         kind: Literal["root", "call"],
     ) -> str:
+        """Return the text of the reply to *messages*; as `reply` otherwise."""
+        reply = await self.reply(budget, messages, model=model, node=node, turn=turn, kind=kind)
+        return reply.text
+
+    async def reply(
+        self,
+        budget: Budget,
+        messages: Sequence[Message],
+        *,
+        model: str,
+        node: str,
+        turn: int,
+        kind: Literal["root", "call"],
+    ) -> Reply:
         """Return the reply to *messages* once it is kept, waiting for calls under way to free budget.
 
         Raises Exhausted where the budget has no room, and what the caller of models raises.
@@ -133,6 +152,7 @@ class Spender:
         held, prompt, most = await self._reserve(budget, messages, model)
         cost = Cost(1, prompt.tokens, prompt.usd)
         self.tally.in_flight += 1
+        self.moved()
         try:
             prefix = min(2, len(messages)) if kind == "root" else 0
             chat = Chat(messages=tuple(messages), model=model, max_tokens=most, cache_prefix=prefix)
@@ -143,7 +163,10 @@ class Spender:
             usage = error.usage or Usage(usd=0.0)
             cost = self._cost(usage, model, held)
             self._count(usage, model, answered=error.usage is not None)
-            return {"error": error.kind, "message": error.message, "hint": error.hint, **_plain(usage)}
+            told: Body = {"error": error.kind, "message": error.message, "hint": error.hint}
+            if error.window_tokens is not None:
+                told["window_tokens"] = error.window_tokens
+            return told | _plain(usage)
         except RequestError:  # it was not sent
             cost = Cost()
             raise
@@ -159,6 +182,7 @@ class Spender:
             self.tally.in_flight -= 1
             budget.settle(held, cost)
             self._freed.unpark_all()
+            self.moved()
 
     async def _reserve(
         self, budget: Budget, messages: Sequence[Message], model: str
@@ -171,6 +195,17 @@ class Spender:
             if (held := budget.reserve(whole)) is not None:
                 return held, prompt, most
             await self._freed.park()
+
+    def affordable_tokens(self, budget: Budget) -> float:
+        """Return how long a prompt to the root model may be so that a reply can be paid for as well.
+
+        In tokens of usual texts; half of what is left, since we reckon with twice as many.
+        """
+        room = budget.room()
+        kinds = [float(room.get("tokens", inf))]
+        if (rate := self._rate(self.models.root)) is not None and rate.prompt_usd:
+            kinds.append(room.get("usd", inf) / rate.prompt_usd)
+        return max(0.0, min(kinds) * _PROMPT_SHARE * _BYTES_PER_TOKEN / _USUAL_BYTES_PER_TOKEN)
 
     def _most(self, budget: Budget, tokens: int, model: str) -> tuple[Cost, Cost, int | None]:
         room = budget.room()
@@ -214,13 +249,8 @@ class Spender:
         self.tally.answered += answered
         self.tally.model = self.tally.model or model
 
-    def _again(self, budget: Budget, body: Body) -> str:
-        usage = Usage(
-            cast("int", body["tokens_in"]),
-            cast("int", body["tokens_out"]),
-            cast("int", body["cached_tokens"]),
-            cast("float | None", body["usd"]),
-        )
+    def _again(self, budget: Budget, body: Body) -> Reply:
+        usage = _usage(body)
         budget.charge(Cost(1, usage.tokens_in + usage.tokens_out, usage.usd or 0.0))
         self._count(usage, str(body.get("model") or self.models.root), answered="text" in body)
         self._learn(usage)
@@ -242,9 +272,23 @@ def _plain(usage: Usage) -> Body:
     }
 
 
-def _told(body: Body) -> str:
-    """Return the text of a reply, or raise the failure that was kept instead."""
+def _usage(body: Body) -> Usage:
+    return Usage(
+        cast("int", body["tokens_in"]),
+        cast("int", body["tokens_out"]),
+        cast("int", body["cached_tokens"]),
+        cast("float | None", body["usd"]),
+    )
+
+
+def _told(body: Body) -> Reply:
+    """Return a reply as it was kept, or raise the failure that was kept instead."""
     if "text" in body:
-        return str(body["text"])
-    kind = cast("FailureKind", body["error"])
-    raise UpstreamError(kind, str(body["message"]), hint=str(body["hint"]))
+        return Reply(str(body["text"]), "stop", _usage(body), str(body["model"]))
+    raise UpstreamError(
+        cast("FailureKind", body["error"]),
+        str(body["message"]),
+        hint=str(body["hint"]),
+        window_tokens=cast("int | None", body.get("window_tokens")),
+        usage=_usage(body),
+    )

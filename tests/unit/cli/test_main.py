@@ -13,7 +13,7 @@ import pytest
 
 import rlmd
 from rlmd.cli import bridge, exits
-from rlmd.cli.ask import as_text, parse_budget
+from rlmd.cli.ask import Bar, as_text, parse_budget
 from rlmd.cli.main import main
 
 HEAVY = ("mcp", "openai", "pydantic", "trio", "structlog")
@@ -142,11 +142,15 @@ def test_an_answer_reads_as_passages_under_their_place():
         "corpus": {"root": "/tree", "tokens": 7_000},
         "coverage": {"files_read": 2, "files": 3},
         "skipped": {"files": 1, "dirs": 0},
+        "usage": {"calls": 2, "tokens_in": 900, "tokens_out": 100, "usd": 0.25, "wall_s": 1.5, "model": "m"},
+        "trajectory": "rlmd://jobs/j-1",
+        "job_id": "j-1",
     }
 
     assert as_text(found) == (
         "why\n\na.py:3-4\n    x\n    y\n\n"
-        "/tree: 2 of 3 files, 7,000 tokens; skipped 1 files and 0 directories"
+        "/tree: 2 of 3 files, 7,000 tokens; skipped 1 files and 0 directories\n"
+        "cost: 2 calls of m, 1,000 tokens, $0.2500, 1.5 s; rlmd jobs show j-1"
     )
 
 
@@ -160,3 +164,12 @@ def test_status_of_nobody_takes_no_time(home: Any):
     main(["status"])
 
     assert time.monotonic() - began < 0.2
+
+
+def test_where_nobody_watches_progress_is_a_line_now_and_then(capsys):
+    with Bar() as bar:
+        bar.show(0.1, 6.0, "walk: 3 files")
+        bar.show(5.0, 6.0, "before anything is spent: One call (≤ 9 tokens).")
+        bar.show(5.1, 6.0, "turn 1 of 40: the model writes")
+
+    assert capsys.readouterr().err == "rlmd: before anything is spent: One call (≤ 9 tokens).\n"

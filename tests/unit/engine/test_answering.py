@@ -11,9 +11,10 @@ from corpus_world import open_world
 from rlmd.answers import Question
 from rlmd.corpus.keeper import Collect
 from rlmd.engine.answering import Answering
+from rlmd.engine.commission import Bursar, Settings
 from rlmd.engine.jobs import Jobs
 from rlmd.engine.model import Model
-from rlmd.errors import NoLlm
+from rlmd.errors import BudgetExhausted, NoLlm
 from rlmd.llm.providers import COMMAND, Endpoint
 from rlmd.llm.values import Reply, UpstreamError, Usage
 from rlmd.supervision import open_supervisor
@@ -44,6 +45,10 @@ async def settled():
     return ENDPOINT
 
 
+async def forget(_):
+    await trio.lowlevel.checkpoint()
+
+
 @asynccontextmanager
 async def open_answering(tmp_path, caller=None):
     tree = tmp_path / "tree"
@@ -55,10 +60,11 @@ async def open_answering(tmp_path, caller=None):
             open_supervisor(grace=1) as supervisor,
             trio.open_nursery() as nursery,
         ):
-            model = None
+            bursar = None
             if caller is not None:
                 model = Model(await supervisor.start_concurrent("llm_caller", caller), settled)
-            answering = Answering(world.keeper, Jobs(nursery, most=4), model)
+                bursar = Bursar(model, forget, Settings())
+            answering = Answering(world.keeper, Jobs(nursery, most=4), bursar)
             yield world, answering, Collect(str(tree))
             nursery.cancel_scope.cancel()
 
@@ -108,6 +114,50 @@ async def test_a_model_that_overruns_the_budget_leaves_the_evidence(tmp_path):
 
     assert (answer.partial, answer.limit, answer.mode) == (True, "seconds", "direct")
     assert answer.evidence
+
+
+async def test_the_time_of_a_question_bounds_its_collecting_too(tmp_path):
+    async with open_answering(tmp_path) as (world, answering, target):
+        world.may_read = trio.Event()
+        with pytest.raises(BudgetExhausted, match="could not all be read"):
+            await ask(answering, target, budget_s=0.2)
+        world.may_read.set()
+        later = await ask(answering, target)
+
+    assert later.evidence
+
+
+@pytest.mark.parametrize("limit", [{"budget_calls": 0}, {"budget_usd": 0.0}, {"budget_tokens": 300}])
+async def test_a_budget_that_pays_for_no_call_is_an_error_where_a_call_was_asked_for(tmp_path, limit):
+    async with open_answering(tmp_path, says("never")) as (_, answering, target):
+        with pytest.raises(BudgetExhausted):
+            await ask(answering, target, mode="direct", **limit)
+
+
+async def test_a_budget_without_calls_is_answered_by_evidence_where_nothing_else_was_asked_for(tmp_path):
+    async with open_answering(tmp_path, says("never")) as (_, answering, target):
+        answer = await ask(answering, target, budget_calls=0)
+
+    assert (answer.mode, answer.usage.calls) == ("evidence", 0)
+    assert "the budget allows no call" in answer.note
+
+
+async def test_calls_that_run_out_while_an_answer_is_mended_leave_the_evidence(tmp_path):
+    schema = '{"type":"integer"}'
+    async with open_answering(tmp_path, says("five")) as (_, answering, target):
+        answer = await ask(answering, target, mode="direct", schema=schema, budget_calls=2)
+
+    assert (answer.partial, answer.limit, answer.usage.calls) == (True, "calls", 2)
+    assert answer.evidence
+
+
+async def test_what_it_will_take_is_said_before_it_is_spent(tmp_path):
+    told = []
+    async with open_answering(tmp_path, says("two")) as (_, answering, target):
+        await answering.analyze(target, Question(query=QUERY), "project", told.append)
+
+    (before,) = [each.note for each in told if each.note]
+    assert before.startswith("before anything is spent: One call, since all 9 tokens fit it (≤ 9,205 tokens")
 
 
 async def test_a_model_that_fails_before_anything_was_paid_is_an_error(tmp_path):
