@@ -19,7 +19,6 @@ import trio
 
 from rlmd.corpus.blobs import UNCOUNTED
 from rlmd.corpus.collect import Limits, Sources, collect
-from rlmd.corpus.flight import Flight
 from rlmd.corpus.follow import Follower
 from rlmd.corpus.known import Known, Stamps
 from rlmd.corpus.news import News
@@ -34,7 +33,7 @@ from rlmd.corpus.watch import Budget
 from rlmd.errors import BadArgument, NotFound, RequestError, TooLarge
 from rlmd.offload import Offload
 from rlmd.requests import Count
-from rlmd.supervision import Actor, Handler, ungrouped
+from rlmd.supervision import Actor, Flight, Handler, ungrouped
 from rlmd.values import Kind, Report, SkipTally, WalkRules, ignore_progress
 
 THREADS = 4
@@ -204,7 +203,7 @@ class _Keeper:
 
     async def _collect(self, source: Tree, report: Report) -> Snapshot:
         with self._using(source) as line:
-            known = await self._join(source, line).wait(report)
+            known, _ = await self._join(source, line).wait(report)
         return known.snapshot
 
     def _join(self, source: Tree, line: _Line) -> Flight[Known]:

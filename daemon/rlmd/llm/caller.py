@@ -15,12 +15,13 @@ import trio
 from rlmd.errors import Busy
 from rlmd.llm.cache import Cache, Clock, open_cache, request_key
 from rlmd.llm.fair import Ticket
-from rlmd.llm.flight import Flight
 from rlmd.llm.gate import Gate
 from rlmd.llm.limits import Limits
 from rlmd.llm.meter import Meter
 from rlmd.llm.values import Ask, Chat, RateInfo, Reply, Upstream, UpstreamError, free
 from rlmd.llm.windows import estimate_tokens
+from rlmd.supervision import Flight
+from rlmd.values import Report
 
 log = structlog.get_logger(__name__)
 
@@ -140,7 +141,7 @@ class _Caller:
             if standing is flight:  # an abandoned one may have been replaced
                 del self._flights[key]
 
-    async def _call_and_keep(self, key: bytes, ask: Ask, ticket: Ticket) -> Reply:
+    async def _call_and_keep(self, key: bytes, ask: Ask, ticket: Ticket, _: Report) -> Reply:
         reply = await self._call(ask, ticket)
         self._cache.put(key, reply)
         return reply

@@ -23,6 +23,7 @@ from rlmd.supervision.errors import (
     RestartsExhausted,
     ungrouped,
 )
+from rlmd.supervision.flight import Flight
 from rlmd.supervision.mailbox import BatchHandler, Handler, Mailbox
 from rlmd.supervision.supervisor import Actor, ActorStats, BatchActor, Restart, Supervisor, open_supervisor
 
@@ -35,6 +36,7 @@ __all__ = [
     "AskCycle",
     "BatchActor",
     "BatchHandler",
+    "Flight",
     "Handler",
     "Mailbox",
     "Restart",
