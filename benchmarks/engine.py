@@ -25,8 +25,9 @@ from rlmd.corpus.pack import Pack
 from rlmd.corpus.snapshot import Entry, Files, Snapshot, Text, take
 from rlmd.engine.budget import Budget, Limits
 from rlmd.engine.ledger import Ledger
-from rlmd.engine.run import Means, Task, run
+from rlmd.engine.run import run
 from rlmd.engine.spending import Models, Spender
+from rlmd.engine.task import Means, Task
 from rlmd.llm.caller import llm_caller, mailbox_limit
 from rlmd.llm.limits import Limits as CallerLimits
 from rlmd.llm.meter import Meter

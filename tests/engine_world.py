@@ -15,8 +15,9 @@ from rlmd.answers import Json
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.engine.budget import Budget, Limits, aside_for_closing
 from rlmd.engine.ledger import Entry, Ledger
-from rlmd.engine.run import Means, Outcome, Task, run
+from rlmd.engine.run import run
 from rlmd.engine.spending import Models, Spender
+from rlmd.engine.task import Means, Outcome, Task
 from rlmd.engine.typed import form
 from rlmd.llm.retry import Retry
 from rlmd.llm.scripted import Scripted, Step

@@ -13,8 +13,9 @@ from llm_world import open_caller
 from rlmd.engine import run as engine_run
 from rlmd.engine.budget import NOTHING, Budget, Limits, aside_for_closing
 from rlmd.engine.ledger import Ledger
-from rlmd.engine.run import Means, Task, run
+from rlmd.engine.run import run
 from rlmd.engine.spending import Models, Spender
+from rlmd.engine.task import Means, Task
 from rlmd.errors import NotFound
 from rlmd.llm.retry import Retry
 from rlmd.llm.scripted import Scripted, Step

@@ -13,8 +13,9 @@ from rlmd.engine.budget import Budget, aside_for_closing
 from rlmd.engine.commission import Bursar, Commission
 from rlmd.engine.evidence import excerpts
 from rlmd.engine.repl import Execute
-from rlmd.engine.run import Means, Outcome, Task, run
+from rlmd.engine.run import run
 from rlmd.engine.spending import Spender
+from rlmd.engine.task import Means, Outcome, Task
 from rlmd.engine.watch import Watch
 from rlmd.sandbox.services import Excerpt
 from rlmd.supervision import Mailbox

@@ -7,7 +7,7 @@ where even that fails, from what it has seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -16,27 +16,24 @@ import structlog
 import trio
 
 from rlmd.answers import Json, Limit
-from rlmd.corpus.snapshot import Snapshot
 from rlmd.engine.apart import Apart, open_apart
 from rlmd.engine.budget import Budget, Exhausted, Limits, seconds_for_closing
 from rlmd.engine.closing import REASONS, Stop, last_questions, remains
 from rlmd.engine.ledger import Body, Entry, key_of
-from rlmd.engine.manifest import manifest
 from rlmd.engine.patience import while_patient
 from rlmd.engine.prompts import prompt
-from rlmd.engine.quotes import Held, hold
-from rlmd.engine.repl import Execute, Repl, open_repl
+from rlmd.engine.quotes import hold
+from rlmd.engine.repl import Repl, open_repl
 from rlmd.engine.services import RunServices, SubRunFailed
-from rlmd.engine.spending import Spender
 from rlmd.engine.subset import subset
 from rlmd.engine.talk import Talk, left, told_of
+from rlmd.engine.task import Means, Outcome, Task, opening
 from rlmd.engine.turn import ENOUGH, Code, Malformed, Repetition, parse
 from rlmd.engine.typed import as_text
 from rlmd.engine.watch import Step
 from rlmd.errors import BudgetExhausted, Busy, RequestError, SandboxUnavailable
 from rlmd.llm.values import UpstreamError
 from rlmd.sandbox.requests import ExecResult
-from rlmd.sandbox.services import Excerpt
 from rlmd.supervision import ActorError
 
 log = structlog.get_logger(__name__)
@@ -48,49 +45,6 @@ _RETOLD = {"truncated", "empty", "filtered"}
 """A reply that fails so was paid for, and the model may do better once it is told."""
 _LIMITS = ("usd", "tokens", "calls")
 _NO_CELL = "malformed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Task:
-    """What a run is to answer, over which files.
-
-    *context* names the file that is bound as `context`.  *faults* tells what is wrong with an answer
-    that has to be of a form, *form* is that form as the model is told it.
-    """
-
-    question: str
-    snapshot: Snapshot
-    context: str | None = None
-    faults: Callable[[Json], list[str]] | None = None
-    form: str = ""
-    sub_calls: bool = True
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Means:
-    """What all runs of one job share."""
-
-    execute: Execute
-    spender: Spender
-    search: Callable[[Snapshot, str, int, Sequence[str]], Awaitable[Sequence[Excerpt]]]
-    take_text: Callable[[str], Awaitable[Snapshot]]
-    report: Callable[[Step], None]
-    turns: int = 40
-    output_chars: int = 20_000
-    cell_s: float = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a run came to: `read` are the files that its code looked into, children's not counted."""
-
-    answer: Json
-    held: Held
-    limit: Limit | None
-    partial: bool
-    note: str
-    turns: int
-    read: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,24 +59,24 @@ async def run(means: Means, task: Task, budget: Budget, node: str = "0") -> Outc
     budget is when no call was answered; after that there is always an Outcome.  Cancelling leaves
     nothing running.
     """
-    opening = await trio.to_thread.run_sync(_opening, means, task, budget, abandon_on_cancel=True)
+    first = await trio.to_thread.run_sync(opening, means, task, budget, abandon_on_cancel=True)
     async with (
         open_apart() as apart,
         open_repl(means.execute, task.snapshot, task.context, cell_s=means.cell_s) as repl,
     ):
-        return await _Run(means, task, budget, node, repl, apart, opening).answer()
+        return await _Run(means, task, budget, node, repl, apart, first).answer()
 
 
 class _Run:
     """A run in progress."""
 
     def __init__(
-        self, means: Means, task: Task, budget: Budget, node: str, repl: Repl, apart: Apart, opening: str
+        self, means: Means, task: Task, budget: Budget, node: str, repl: Repl, apart: Apart, first: str
     ) -> None:
         self._means, self._task, self._budget, self._node = means, task, budget, node
         self._repl, self._apart = repl, apart
         self._ledger = means.spender.ledger
-        self._talk = Talk(prompt("root"), opening)
+        self._talk = Talk(prompt("root"), first)
         self._window = means.spender.models.window_tokens
         self._repetition = Repetition()
         self._turn = 0
@@ -346,15 +300,3 @@ class _Run:
     def _seconds(self) -> float | None:
         seconds = self._budget.deadline - trio.current_time()
         return None if math.isinf(seconds) else seconds
-
-
-def _opening(means: Means, task: Task, budget: Budget) -> str:
-    """Return the first message: the question, what there is, and what may be spent."""
-    parts = [f"The question:\n{task.question}", manifest(task.snapshot, task.context)]
-    if task.form:
-        parts.append(f"The answer has to be a value that fits this JSON schema:\n{task.form}")
-    if not task.sub_calls:
-        parts.append("llm_query and rlm_query are not to be had: answer by code alone.")
-    seconds = budget.limits.seconds
-    parts.append(left(1, means.turns, budget.room(), seconds))
-    return "\n\n".join(parts)

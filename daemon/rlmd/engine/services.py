@@ -10,12 +10,15 @@ from rlmd.engine.budget import Budget, BudgetKind, Exhausted
 from rlmd.engine.ledger import key_of
 from rlmd.engine.spending import Spender
 from rlmd.errors import RequestError
-from rlmd.llm.values import Message
+from rlmd.llm.values import FailureKind, Message, UpstreamError
 from rlmd.sandbox.services import BudgetExceeded, Excerpt, NoServices, NotAvailable
 
 Search = Callable[[str, int, Sequence[str]], Awaitable[Sequence[Excerpt]]]
 Child = Callable[[str, Sequence[str], str | None, str], Awaitable[str]]
 MOST_HEARD = 200
+BEYOND: set[FailureKind] = {"empty", "truncated", "malformed", "overflow"}
+"""How a model fails that is not up to a question; a larger one may be."""
+FAILURES_OF_SUB = 2
 
 
 class SubRunFailed(RequestError):
@@ -47,6 +50,7 @@ class RunServices(NoServices):
         self._child = child
         self._left = left
         self._children: Counter[str] = Counter()
+        self._failed_below = 0
         self.turn = 0
         self.refused: list[BudgetKind] = []
         self.heard: list[str] = []
@@ -62,7 +66,10 @@ class RunServices(NoServices):
         self.heard.clear()
 
     async def llm_query(self, prompt: str, model: str | None) -> str:
-        """Ask the sub-model, or the one named if it is one of ours."""
+        """Ask the sub-model, or the one named if it is one of ours.
+
+        Once the sub-model has failed twice at what it was asked, what it fails at goes to the root model.
+        """
         models = self._spender.models
         chosen = model or models.sub
         if chosen not in {models.root, models.sub}:
@@ -70,19 +77,26 @@ class RunServices(NoServices):
                 f"the model {chosen!r} is not offered; leave `model` out, or use {models.root!r}"
             )
         try:
-            reply = await self._spender.call(
-                self._budget,
-                [Message("user", prompt)],
-                model=chosen,
-                node=self._node,
-                turn=self.turn,
-                kind="call",
-            )
-        except Exhausted as exhausted:
-            raise self._refusal(exhausted) from None
+            reply = await self._ask(prompt, chosen)
+        except UpstreamError as error:
+            if error.kind not in BEYOND or model is not None or models.root == models.sub:
+                raise
+            self._failed_below += 1
+            if self._failed_below < FAILURES_OF_SUB:
+                raise
+            reply = await self._ask(prompt, models.root)
         if len(self.heard) < MOST_HEARD:
             self.heard.append(reply[:500])
         return reply
+
+    async def _ask(self, prompt: str, model: str) -> str:
+        asked = [Message("user", prompt)]
+        try:
+            return await self._spender.call(
+                self._budget, asked, model=model, node=self._node, turn=self.turn, kind="call"
+            )
+        except Exhausted as exhausted:
+            raise self._refusal(exhausted) from None
 
     async def rlm_query(self, question: str, paths: Sequence[str], text: str | None) -> str:
         """Have a child run answer; equal questions of one turn are told apart by their order."""
