@@ -44,6 +44,7 @@ from rlmd.doors.progress import notifying
 from rlmd.doors.resources import TEMPLATES, list_resources, read_resource
 from rlmd.doors.services import Services
 from rlmd.doors.tools import TOOLS, Call, Reply, Verb, tool_named
+from rlmd.doors.trace import log_context
 from rlmd.doors.traffic import Traffic
 from rlmd.doors.wire import Wire
 from rlmd.errors import Busy
@@ -201,6 +202,10 @@ class McpDoor:
         return await read_resource(self.services, str(params.uri))
 
     async def _call_tool(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
+        with structlog.contextvars.bound_contextvars(**log_context(context.request_id, context.meta)):
+            return await self._call(context, params)
+
+    async def _call(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
         tool = tool_named(params.name)
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
