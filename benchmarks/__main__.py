@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import platform
 
-from benchmarks import anchors, engine, llm, recall, remember, retrieval, sandbox, stages, words
+from benchmarks import anchors, doors, engine, llm, recall, remember, retrieval, sandbox, stages, words
 
 BENCHMARKS = {
     "stages": stages.main,
@@ -20,6 +20,7 @@ BENCHMARKS = {
     "retrieval": retrieval.main,
     "words": words.main,
     "anchors": anchors.main,
+    "doors": doors.main,
 }
 
 
