@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -43,6 +44,7 @@ class Options:
 def main(options: Options) -> int:
     """Run the daemon in the foreground; return its exit code."""
     os.umask(0o077)
+    gc.disable()  # until the boot is over: an eighth of the imports' time, and no garbage to find
     try:
         read = partial(
             load, paths.config_files(), file=options.config, env=os.environ, overrides=options.overrides
@@ -102,6 +104,8 @@ async def serve(
                 from rlmd.doors.http import serve_http  # noqa: PLC0415  # nothing of it where nobody wants it
 
                 await requests.start(serve_http, mcp, ways, traffic, life.draining)
+            gc.enable()
+            gc.freeze()  # modules stay, so no collection has to look at them again
             _announce(life, door)
             if (options.systemd or options.on_demand) and config.daemon.idle_exit_s:
                 life.stop_when_idle(traffic.quiet_since, config.daemon.idle_exit_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
 from typing import NoReturn
 
 from rlmd.cli import exits
@@ -81,6 +82,8 @@ def _add_daemon(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    # structlog imports rich where it is, a tenth of the start, for tracebacks that we print plainly.
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # None is how an import is forbidden
     from rlmd.serve import Options, main
 
     return main(Options(args.config, args.overrides, systemd=args.systemd, on_demand=args.on_demand))
