@@ -195,7 +195,7 @@ class Arena:
                 return "the file system"
             case "listener" if self._hear():
                 return "the network"
-            case "victim" if self.victim.poll() is not None:
+            case "victim" if died(self.victim):
                 return "another process"
             case "output" if len(said) >= most:
                 return f"{len(said)} characters of output"
@@ -287,6 +287,13 @@ def new_victim() -> subprocess.Popen[bytes]:
     """Start a process that anybody of this user could kill; it holds nothing of ours open."""
     nothing = subprocess.DEVNULL
     return subprocess.Popen(["sleep", "600"], stdin=nothing, stdout=nothing, stderr=nothing)
+
+
+def died(victim: subprocess.Popen[bytes]) -> bool:
+    """Say whether a signal has ended it, which takes the kernel a moment."""
+    with suppress(subprocess.TimeoutExpired):
+        victim.wait(0.2)
+    return victim.poll() is not None
 
 
 def open_listeners(name: str) -> dict[str, socket.socket]:
