@@ -23,13 +23,24 @@ COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-inde
 export UV_SYSTEM_CERTS := 1
 export UV_NATIVE_TLS := 1
 
-.PHONY: demo test test-all test-systemd soak check bench lock clean
+.PHONY: demo test test-all test-clients test-systemd soak check bench lock clean
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
+
+# Real agents from npm, by name, into a cache outside of the tree; a scripted model, no login, no network.
+CLIENTS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rlmd-clients
+AGENTS = node@24 @anthropic-ai/claude-code@2.1.331 @openai/codex@0.169.0 @modelcontextprotocol/sdk@1.32.2 \
+	@modelcontextprotocol/inspector@2.12.0 @modelcontextprotocol/conformance@0.2.0-alpha.12
+
+test-clients: $(READY)
+	@if command -v npm >/dev/null && command -v node >/dev/null; then \
+		mkdir -p "$(CLIENTS)" && npm install --silent --no-fund --no-audit --prefix "$(CLIENTS)" $(AGENTS) && \
+		RLMD_CLIENTS="$(CLIENTS)" $(BIN)/python -m pytest tests/clients; \
+	else echo "make test-clients: skipped, there is no node and npm here"; fi
 
 test-all: $(READY)
 	$(BIN)/python -m pytest

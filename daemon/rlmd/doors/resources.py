@@ -53,10 +53,10 @@ async def read_resource(services: Services, uri: str) -> ReadResourceResult:
     """Read the trajectory at *uri*; raises MCPError for an address that leads nowhere."""
     match = _JOB.fullmatch(uri)
     if match is None:
-        raise MCPError(INVALID_PARAMS, f"Unknown resource: {uri}")
+        raise MCPError(INVALID_PARAMS, f"Unknown resource: {uri}", {"uri": uri})
     try:
         text = await services.trajectory(match["job"], as_lines=match["lines"] is not None)
     except RequestError as exc:
-        raise MCPError(INVALID_PARAMS, exc.message) from exc
+        raise MCPError(INVALID_PARAMS, exc.message, {"uri": uri}) from exc
     mime_type = "application/jsonl" if match["lines"] else "text/plain"
     return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=mime_type, text=text)])
