@@ -73,7 +73,9 @@ class Cut(NamedTuple):
     within: tuple[str, ...]
 
 
-class _Definition(NamedTuple):
+class Definition(NamedTuple):
+    """A line, from 0, that looks as if it defined `name`, which may be empty; `indent` is in columns."""
+
     line: int
     indent: int
     name: str
@@ -110,18 +112,18 @@ def cut(lines: Sequence[str], style: Style) -> list[Cut]:
             longest = PROSE_LINES
         case _:
             longest = CODE_LINES
-    return _Cutter(lines, list(_definitions(lines, style)), longest).run()
+    return _Cutter(lines, list(definitions(lines, style)), longest).run()
 
 
 class _Cutter:
     """One pass over one file."""
 
-    def __init__(self, lines: Sequence[str], found: list[_Definition], longest: int) -> None:
+    def __init__(self, lines: Sequence[str], found: list[Definition], longest: int) -> None:
         self._lines = lines
         self._found = found
         self._longest = longest
         self._named = 0
-        self._open: list[_Definition] = []
+        self._open: list[Definition] = []
         self._cuts: list[Cut] = []
 
     def run(self) -> list[Cut]:
@@ -165,11 +167,11 @@ class _Cutter:
             self._named += 1
         return tuple(definition.name for definition in self._found[first : self._named])
 
-    def _signatures(self, around: list[_Definition]) -> tuple[str, ...]:
+    def _signatures(self, around: list[Definition]) -> tuple[str, ...]:
         return tuple(self._lines[outer.line].strip()[:SIGNATURE_CHARS] for outer in around)
 
 
-def _definitions(lines: Sequence[str], style: Style) -> Iterator[_Definition]:
+def definitions(lines: Sequence[str], style: Style) -> Iterator[Definition]:
     """Yield the outer definitions or headings, top to bottom."""
     patterns: tuple[re.Pattern[str], ...]
     match style:
@@ -195,7 +197,7 @@ def _definitions(lines: Sequence[str], style: Style) -> Iterator[_Definition]:
                 continue
         found = next(filter(None, (pattern.match(line) for pattern in patterns)), None)
         if found and (indent := len(found[1].expandtabs(4))) <= 8:  # noqa: PLR2004  # two levels deep
-            yield _Definition(number, indent, next(filter(None, found.groups()[1:]), ""))
+            yield Definition(number, indent, next(filter(None, found.groups()[1:]), ""))
 
 
 def _likely_c(lines: Sequence[str]) -> list[int]:

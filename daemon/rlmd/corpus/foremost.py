@@ -73,7 +73,7 @@ async def foremost(
         order = [row for row, _, _ in by_path]
         while len(held) < len(rows) and trio.current_time() < until:
             try:
-                held.frombytes(await _look(snapshot, order, len(held), beginnings, offload))
+                held.frombytes(await look(snapshot, order, len(held), beginnings, offload))
             except OffloadError:
                 break
     return await trio.to_thread.run_sync(
@@ -81,10 +81,10 @@ async def foremost(
     )
 
 
-async def _look(
+async def look(
     snapshot: Snapshot, rows: Sequence[int], start: int, beginnings: Sequence[str], offload: Offload
 ) -> bytes:
-    """Ask the worker about SCAN_BYTES of *rows* from the *start*-th on."""
+    """Ask the worker about SCAN_BYTES of *rows* from the *start*-th on; return what `holders` does."""
     offsets, lengths = array("q"), array("q")
     size = 0
     while start + len(offsets) < len(rows) and size < SCAN_BYTES:

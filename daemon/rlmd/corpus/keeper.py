@@ -21,6 +21,7 @@ from rlmd.corpus.blobs import UNCOUNTED
 from rlmd.corpus.collect import Limits, Sources, collect
 from rlmd.corpus.follow import Follower
 from rlmd.corpus.known import Known, Stamps
+from rlmd.corpus.naming import Mentions, OutlineOf
 from rlmd.corpus.news import News
 from rlmd.corpus.pack import Pack
 from rlmd.corpus.scratch import open_scratch
@@ -34,7 +35,7 @@ from rlmd.errors import BadArgument, NotFound, RequestError, TooLarge
 from rlmd.offload import Offload
 from rlmd.requests import Count
 from rlmd.supervision import Actor, Flight, Handler, ungrouped
-from rlmd.values import Kind, Report, SkipTally, WalkRules, ignore_progress
+from rlmd.values import Kind, Match, Report, SkipTally, WalkRules, ignore_progress
 
 THREADS = 4
 WATCHES = 100_000
@@ -102,8 +103,8 @@ class Shed:
     """Give up what nobody waits for and can be had again; answered with the `list` of what is left."""
 
 
-Request = Collect | CollectFile | CollectText | Search | Kept | Shed
-Answer = Snapshot | Ranked | list[Snapshot]
+Request = Collect | CollectFile | CollectText | Search | OutlineOf | Mentions | Kept | Shed
+Answer = Snapshot | Ranked | list[Snapshot] | str | tuple[Match, ...]
 
 
 def corpus_keeper(
@@ -193,8 +194,8 @@ class _Keeper:
                 return _one_file(await self._collect(source, report), absolute)
             case CollectText():
                 return await self._take_text(request)
-            case Search():
-                return await self._search(request)
+            case Search() | OutlineOf() | Mentions():
+                return await self._consult(request)
             case Shed():
                 self._evict(to=0)
                 return await self.answer(Kept())
@@ -274,8 +275,10 @@ class _Keeper:
                 line.known = Known(snapshot, Stamps((), ()))
             return line.known.snapshot
 
-    async def _search(self, request: Search) -> Ranked:
+    async def _consult(self, request: Search | OutlineOf | Mentions) -> Answer:
         with self._using(request.snapshot.source):
+            if not isinstance(request, Search):
+                return await self._searching.names.answer(request)
             return await self._searching.search(
                 request.snapshot,
                 request.question,

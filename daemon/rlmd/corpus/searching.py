@@ -21,6 +21,7 @@ from rlmd.corpus.build import Builder
 from rlmd.corpus.foremost import Wish
 from rlmd.corpus.index import stemmer
 from rlmd.corpus.lineage import lineage_of
+from rlmd.corpus.naming import Naming
 from rlmd.corpus.pasts import Pasts
 from rlmd.corpus.path_words import PathWords
 from rlmd.corpus.roles import WEIGHTS
@@ -51,7 +52,8 @@ class _Asked:
 class Searching:
     """Owns *directory*, with an index for each repository, written by *offloads* in shards.
 
-    Indexes are completed, and past commits read, in tasks of *nursery*.
+    Indexes are completed, and past commits read, in tasks of *nursery*.  `names` answers what is asked
+    of contents themselves.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Searching:
         self._stem = stemmer()
         self._asked: dict[Source, _Asked] = {}
         self._builders: dict[str, Builder] = {}
+        self.names = Naming(offloads[-1])
         self._pasts = Pasts(directory / "past", offloads[-1], threads, nursery)
 
     async def tidy(self) -> None:

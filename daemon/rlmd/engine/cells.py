@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from rlmd.corpus.keeper import Answer, Collect, CollectFile, CollectText, Request
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.engine.evidence import excerpts
+from rlmd.engine.names import Names
 from rlmd.engine.repl import Execute
 from rlmd.sandbox.requests import Documents, Exec, ExecResult
-from rlmd.sandbox.services import NO_SERVICES, Excerpt, NoServices, Services
+from rlmd.sandbox.services import NO_SERVICES, Excerpt, Services
 from rlmd.supervision import Mailbox
 
 SESSIONS_REMEMBERED = 256
@@ -80,11 +81,8 @@ class Cells:
             self._snapshots.popitem(last=False)
 
 
-class _Searching(NoServices, Services):
+class _Searching(Names, Services):
     """What a cell can ask where there is an index, and a model in the agent that calls."""
-
-    def __init__(self, keeper: Mailbox[Request, Answer], snapshot: Snapshot) -> None:
-        self._keeper, self._snapshot = keeper, snapshot
 
     async def search(self, query: str, k: int, paths: Sequence[str]) -> Sequence[Excerpt]:
         """Return the best passages of the session's snapshot."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rlmd.answers import Analysis, Coverage, Question
 from rlmd.corpus.keeper import Answer, CollectText, Request
@@ -12,6 +13,7 @@ from rlmd.engine.account import corpus_facts, coverage, skipped_facts
 from rlmd.engine.budget import Budget, aside_for_closing
 from rlmd.engine.commission import Bursar, Commission
 from rlmd.engine.evidence import excerpts
+from rlmd.engine.names import Names
 from rlmd.engine.repl import Execute
 from rlmd.engine.run import run
 from rlmd.engine.spending import Spender
@@ -64,6 +66,7 @@ class Research:
             execute=self.execute,
             spender=spender,
             search=search,
+            names=partial(Names, self.keeper),
             take_text=take_text,
             report=watch.take,
             turns=settings.turns,

@@ -80,9 +80,8 @@ class _Run:
         self._window = means.spender.models.window_tokens
         self._repetition = Repetition()
         self._turn = 0
-        self._services = RunServices(
-            means.spender, budget, node, partial(means.search, task.snapshot), self._child, self._left
-        )
+        search, names = partial(means.search, task.snapshot), means.names(task.snapshot)
+        self._services = RunServices(means.spender, budget, node, search, names, self._child, self._left)
 
     async def answer(self) -> Outcome:
         """Work until there is an answer or a limit; then close."""

@@ -12,6 +12,7 @@ from rlmd.engine.spending import Spender
 from rlmd.errors import RequestError
 from rlmd.llm.values import FailureKind, Message, UpstreamError
 from rlmd.sandbox.services import BudgetExceeded, Excerpt, NoServices, NotAvailable
+from rlmd.values import Match
 
 Search = Callable[[str, int, Sequence[str]], Awaitable[Sequence[Excerpt]]]
 Child = Callable[[str, Sequence[str], str | None, str], Awaitable[str]]
@@ -40,6 +41,7 @@ class RunServices(NoServices):
         budget: Budget,
         node: str,
         search: Search,
+        names: NoServices,
         child: Child,
         left: Callable[[], Mapping[str, Json]],
     ) -> None:
@@ -47,6 +49,7 @@ class RunServices(NoServices):
         self._budget = budget
         self._node = node
         self._search = search
+        self._names = names
         self._child = child
         self._left = left
         self._children: Counter[str] = Counter()
@@ -110,6 +113,18 @@ class RunServices(NoServices):
     async def search(self, query: str, k: int, paths: Sequence[str]) -> Sequence[Excerpt]:
         """Return the best passages."""
         return await self._search(query, k, paths)
+
+    async def outline(self, path: str) -> str:
+        """Return what a file defines, a line each."""
+        return await self._names.outline(path)
+
+    async def definitions(self, name: str) -> Sequence[Match]:
+        """Return the lines that define *name*."""
+        return await self._names.definitions(name)
+
+    async def references(self, name: str) -> Sequence[Match]:
+        """Return the lines that mention *name*."""
+        return await self._names.references(name)
 
     def budget(self) -> Mapping[str, Json]:
         """Return what the run has left."""

@@ -14,7 +14,7 @@ from rlmd.engine.repl import Execute
 from rlmd.engine.spending import Spender
 from rlmd.engine.talk import left
 from rlmd.engine.watch import Step
-from rlmd.sandbox.services import Excerpt
+from rlmd.sandbox.services import NO_SERVICES, Excerpt, NoServices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,6 +42,7 @@ class Means:
     search: Callable[[Snapshot, str, int, Sequence[str]], Awaitable[Sequence[Excerpt]]]
     take_text: Callable[[str], Awaitable[Snapshot]]
     report: Callable[[Step], None]
+    names: Callable[[Snapshot], NoServices] = lambda _: NO_SERVICES
     turns: int = 40
     output_chars: int = 20_000
     cell_s: float = 30.0
