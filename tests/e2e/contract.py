@@ -121,6 +121,8 @@ STATUS = {
         "tokens_in": int,
         "tokens_out": int,
         "usd": (*NUMBER, None),
+        "key_origin": (str, None),  # ours: its section 6 wants it named
+        "key_mark": (str, None),  # ours
         "cache": {"hits": int, "misses": int, "joined": int},
     },
     "corpora": [{"root": str, "snapshot": str, "files": int, "bytes": int, "tokens": int, "fresh": bool}],

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 PROTOCOL_VERSION = "2026-07-28"
 CHUNK_BYTES = 65_536
+INVALID_PARAMS = -32602
 
 OnProgress = Callable[[float, float | None, str], None]
 """Called with how far the work is, of how much, and in words."""
@@ -26,7 +27,14 @@ class Disconnected(Exception):
 
 
 class ProtocolError(Exception):
-    """The daemon refused a request as such: the two sides are not of one version, or there is a bug."""
+    """The daemon refused a request as such: the two sides are not of one version, or there is a bug.
+
+    `code` is JSON-RPC's.
+    """
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class CallFailed(Exception):
@@ -62,8 +70,13 @@ class Client:
         return _result(self._ask("tools/call", {"name": tool, "arguments": dict(arguments)}, on_progress))
 
     def read(self, uri: str) -> str:
-        """Return the text at *uri*; raise as `call` does."""
-        contents = self._ask("resources/read", {"uri": uri})["contents"]
+        """Return the text at *uri*; raise as `call` does, CallFailed where nothing is there."""
+        try:
+            contents = self._ask("resources/read", {"uri": uri})["contents"]
+        except ProtocolError as exc:
+            if exc.code != INVALID_PARAMS:
+                raise
+            raise CallFailed("not_found", str(exc)) from exc
         return "".join(part["text"] for part in contents)
 
     def _ask(
@@ -85,13 +98,16 @@ class Client:
                     on_progress(told["progress"], told.get("total"), told.get("message", ""))
                 case {"id": answered, "result": result} if answered == request_id:
                     return cast("Mapping[str, Any]", result)
-                case {"id": answered, "error": {"message": reason}} if answered in {request_id, None}:
-                    raise ProtocolError(str(reason))
+                case {"id": answered, "error": {"code": int(code), "message": reason}} if answered in {
+                    request_id,
+                    None,
+                }:
+                    raise ProtocolError(str(reason), code)
         raise Disconnected("the daemon closed the connection before it had answered")
 
     def _send(self, message: Mapping[str, Any]) -> None:
         try:
-            self._connection.sendall(json.dumps(message).encode() + b"\n")
+            self._connection.sendall(json.dumps(message, ensure_ascii=False).encode() + b"\n")
         except (BrokenPipeError, ConnectionResetError) as exc:
             raise Disconnected("the daemon closed the connection") from exc
 

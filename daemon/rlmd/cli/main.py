@@ -27,6 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has seen enough; nothing may be flushed into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as exc:
+        if exc.filename is None:
+            raise  # none of a file that somebody named: a bug, to be seen whole
+        print(f"rlmd: {os.fsdecode(exc.filename)}: {exc.strerror}", file=sys.stderr)
+        return os.EX_NOPERM if isinstance(exc, PermissionError) else os.EX_DATAERR
     except ConfigError as exc:
         print(f"rlmd: {exc}", file=sys.stderr)
         return os.EX_CONFIG

@@ -11,7 +11,9 @@ from rlmd.cli import exits, start
 from rlmd.cli.client import CallFailed, Client, Disconnected, ProtocolError, conversation
 
 
-def talk(body: Callable[[Client], int], *, starting: bool, typed: Sequence[str] = ()) -> int:
+def talk(  # noqa: PLR0911  # a sentence and a code for each thing that can go wrong
+    body: Callable[[Client], int], *, starting: bool, typed: Sequence[str] = ()
+) -> int:
     """Run *body* with a client and return its exit code, or that of what kept it from its answer.
 
     Starts a daemon where none runs if *starting*.  *typed* are absolute paths that the person
@@ -27,6 +29,8 @@ def talk(body: Callable[[Client], int], *, starting: bool, typed: Sequence[str] 
         return complain(str(exc), os.EX_UNAVAILABLE)
     except start.StartFailed as exc:
         return complain(str(exc), exc.exit_code)
+    except UnicodeEncodeError as exc:
+        return complain(f"{exc.object[max(exc.start - 40, 0) : exc.end + 40]!a}: is not UTF-8", os.EX_DATAERR)
     except ProtocolError as exc:
         return complain(str(exc), os.EX_SOFTWARE)
     except PermissionError as exc:

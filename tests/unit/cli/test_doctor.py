@@ -80,7 +80,7 @@ def test_a_key_that_the_daemon_lacks_is_offered_to_be_kept(home: Any):
     ]
 
     assert key.state == "warning"
-    assert "no key" in key.what
+    assert "the daemon has none" in key.what
     assert "rlmd auth set" in key.fix
 
 

@@ -108,10 +108,10 @@ class Running:
             return
         theirs = self.status["llm"]
         if here is not None and here.key and mark(here.key) != theirs["key_mark"]:
-            told = f"the key of {theirs['key_origin']}" if theirs["key_origin"] else "no key"
+            told = f"the key of {theirs['key_origin']}" if theirs["key_origin"] else "none"
             yield warning(
                 "key",
-                f"the daemon has {told}, this shell finds another ({here.key_origin})",
+                f"this shell has the key of {here.key_origin}; the daemon has {told}",
                 "Keep it for every daemon: rlmd auth set; then rlmd stop.",
             )
         elif theirs["key_origin"]:
