@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from benchmarks import trees
-from benchmarks.stages import paths_of, read_all
+from benchmarks.stages import paths_of
 from benchmarks.world import World, open_world
 from rlmd.corpus.keeper import Answer, Collect, Request, Search
 from rlmd.corpus.search import Ranked
@@ -52,9 +52,8 @@ def main(names: Iterable[str] = ("stdlib", "linux")) -> None:
 
 async def measure(name: str, root: str, targets: tuple[str, ...]) -> None:
     """Collect, index and ask *targets* of the tree at *root*; all in this one run."""
-    files = [path for target in targets or ("",) for path in paths_of(os.path.join(root, target).rstrip("/"))]
-    floor_s, size = _floor(files)
-    print(f"\n== {name}: {len(files):,} files, {size / 1e6:,.0f} MB; load {os.getloadavg()[0]:.1f} ==")
+    floor_s, files, size = _floor([os.path.join(root, target).rstrip("/") for target in targets or ("",)])
+    print(f"\n== {name}: {files:,} files, {size / 1e6:,.0f} MB; load {os.getloadavg()[0]:.1f} ==")
     print(f"  floor, one core: walk, read, count          {floor_s:8.2f} s")
     async with open_world() as world, trio.open_nursery() as nursery:
         gaps: list[float] = []
@@ -104,17 +103,19 @@ async def _measure(
     )
 
 
-def _floor(files: list[str]) -> tuple[float, int]:
-    """Return the seconds of the plainest loop that does what has to be done on one core, and the bytes."""
+def _floor(roots: list[str]) -> tuple[float, int, int]:
+    """Return the seconds of the plainest loop that does what has to be done on one core, files and bytes."""
     encode = choose_engine(O200K_BASE, "auto").encode
     encode("warm")
     began = time.perf_counter()
-    size = read_all(files)
+    files = [path for root in roots for path in paths_of(root)]
+    size = 0
     for path in files:
         data = Path(path).read_bytes()
+        size += len(data)
         if b"\0" not in data:
             len(encode(data.decode("utf-8", "replace")))
-    return time.perf_counter() - began, size
+    return time.perf_counter() - began, len(files), size
 
 
 async def _beat(gaps: list[float]) -> None:
