@@ -15,7 +15,7 @@ import sysconfig
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,21 @@ from rlmd.memory.ask import Recall
 from rlmd.memory.batch import Batch, Change, Done
 from rlmd.memory.entry import Store
 from rlmd.memory.query import VOCABULARY
+from rlmd.memory.ranking import Weights
 from rlmd.memory.schema import SCHEMA
 from rlmd.memory.search import Reader
 from rlmd.store import Keeper, open_reader
 
 DOCSTRINGS = 450
 DEPTHS = (5, 10, 20)
+_ALONE = Weights(related=0, letters=0, beside=0, beside_that=0, same_file=0)
+ARMS = {
+    "words alone": _ALONE,
+    "and related words": replace(_ALONE, related=Weights().related),
+    "and letters": replace(_ALONE, letters=Weights().letters),
+    "and neighbours": replace(_ALONE, beside=Weights().beside, beside_that=Weights().beside_that),
+    "all": Weights(),
+}
 
 
 @dataclass(frozen=True)
@@ -104,24 +113,32 @@ def _turns(conversation: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str]]
         number += 1
 
 
-def evaluate(load: Callable[[], Set]) -> dict[str, float]:
-    """Store a set and ask its questions; return the share of evidence found at each depth, and the MRR."""
+def evaluate(load: Callable[[], Set]) -> dict[str, dict[str, float]]:
+    """Store a set and ask its questions by each arm; return what `_ask` finds, by the names of ARMS."""
     stores, questions = load()
     with tempfile.TemporaryDirectory(prefix="rlmd-bench-") as place:
         path = f"{place}/memory.db"
         keeper = Keeper(path, SCHEMA)
         for at in range(0, len(stores), 256):
             keeper.transact(stores[at : at + 256], _write)
-        reader = Reader(open_reader(path, VOCABULARY))
-        totals = dict.fromkeys([f"R@{depth}" for depth in DEPTHS] + ["MRR"], 0.0)
-        for question in questions:
-            asked = Recall(project=question.project, query=question.text, limit=max(DEPTHS))
-            keys = [item.key for item in reader.recall(asked).items]
-            for depth in DEPTHS:
-                totals[f"R@{depth}"] += len(question.keys & set(keys[:depth])) / len(question.keys)
-            totals["MRR"] += next((1 / rank for rank, key in enumerate(keys, 1) if key in question.keys), 0.0)
-        reader.db.close()
+        found = {}
+        for name, weights in ARMS.items():
+            reader = Reader(open_reader(path, VOCABULARY), weights)
+            found[name] = _ask(reader, questions)
+            reader.db.close()
         keeper.close()
+    return found
+
+
+def _ask(reader: Reader, questions: list[Question]) -> dict[str, float]:
+    """Return the share of evidence found at each depth, the MRR, and how many questions there were."""
+    totals = dict.fromkeys([f"R@{depth}" for depth in DEPTHS] + ["MRR"], 0.0)
+    for question in questions:
+        asked = Recall(project=question.project, query=question.text, limit=max(DEPTHS))
+        keys = [item.key for item in reader.recall(asked).items]
+        for depth in DEPTHS:
+            totals[f"R@{depth}"] += len(question.keys & set(keys[:depth])) / len(question.keys)
+        totals["MRR"] += next((1 / rank for rank, key in enumerate(keys, 1) if key in question.keys), 0.0)
     return {name: total / max(1, len(questions)) for name, total in totals.items()} | {
         "questions": float(len(questions))
     }
@@ -141,9 +158,11 @@ def main() -> None:
     _print("LoCoMo turns", evaluate(partial(locomo, Path(place))), "R@5 .62, R@10 .71")
 
 
-def _print(name: str, found: dict[str, float], bar: str) -> None:
-    figures = "  ".join(f"{key} {value:.3f}" for key, value in found.items() if key != "questions")
-    print(f"{name:18} {found['questions']:5.0f} questions  {figures}  (bar {bar})")
+def _print(name: str, found: dict[str, dict[str, float]], bar: str) -> None:
+    print(f"{name}, {found['all']['questions']:.0f} questions (bar {bar})")
+    for arm, figures in found.items():
+        told = "  ".join(f"{key} {value:.3f}" for key, value in figures.items() if key != "questions")
+        print(f"  {arm:18} {told}")
 
 
 if __name__ == "__main__":

@@ -13,12 +13,13 @@ from rapidfuzz import fuzz, process
 from rlmd.memory.schema import TOKENIZER
 from rlmd.memory.words import STOP_WORDS, humps
 
-_POSTINGS_BUDGET = 2_500
-"""Ranking costs 2 to 3 µs a posting: so many keep a question over common words under 10 ms."""
+_POSTINGS_BUDGET = 3_000
+"""Ranking costs 0.5 to 1 µs a posting: so many keep a question over common words under 10 ms."""
+_RELATED_BUDGET = 1_500
 _MAX_WORDS = 64
 _SHORTEST_TYPO = 4
 _LIKE_WORDS = 3
-_ALIKE = 75.0
+_ALIKE = 80.0
 _TERMS_COMPARED = 5_000
 
 VOCABULARY = "CREATE VIRTUAL TABLE temp.memory_words USING fts5vocab('main', 'memory_fts', 'row');"
@@ -30,12 +31,16 @@ class Match:
     """Questions for `memory_fts MATCH`.
 
     `rare` has the words that are cheap enough to rank by, `all` asks for every word at once where
-    none is, `every` for any of them.  An empty one is not to be asked.
+    none is, `every` for any of them.  An empty one is not to be asked.  `stems` are the words asked
+    for, and `tags` what narrows all of it down.
     """
 
     rare: str = ""
     all: str = ""
     every: str = ""
+    query: str = ""
+    stems: frozenset[str] = frozenset()
+    tags: str = ""
 
 
 class Planner:
@@ -53,11 +58,12 @@ class Planner:
         A word that no memory holds stands for those most like it.  *tags* narrows all of it down.
         """
         counts: dict[str, int] = {}
-        for stem, word in self._words(query).items():
-            if count := self._memories_with(word):
+        asked = self._words(query)
+        for stem, word in asked.items():
+            if count := self.memories_with(word):
                 counts[word] = count
             else:
-                counts |= {like: self._memories_with(like) for like in self._like(stem)}
+                counts |= {like: self.memories_with(like) for like in self._like(stem)}
         found = sorted((word for word in counts if counts[word]), key=lambda word: counts[word])
         if not found:
             return Match()
@@ -71,7 +77,32 @@ class Planner:
         every = _joined(" OR ", found, tags)
         if not rare:
             return Match(all=_joined(" AND ", found, tags) if len(found) > 1 else "", every=every)
-        return Match(rare=_joined(" OR ", rare, tags), every="" if len(rare) == len(found) else every)
+        return Match(
+            rare=_joined(" OR ", rare, tags),
+            every="" if len(rare) == len(found) else every,
+            query=query,
+            stems=frozenset(asked),
+            tags=tags,
+        )
+
+    def any_of(self, words: Sequence[tuple[str, int]], match: Match) -> str:
+        """Ask for any of *words*, each with its count, the first ones first while they cost little."""
+        cheap: list[str] = []
+        spent = 0
+        for word, count in words:
+            if spent + count <= _RELATED_BUDGET:
+                cheap.append(word)
+                spent += count
+        return f"{_joined(' OR ', cheap, match.tags)} AND ({match.rare})" if cheap else ""
+
+    def telling_words(self, text: str) -> list[tuple[str, str]]:
+        """Return stem and spelling of each word of *text* that is no stop word, as often as it is there."""
+        source = text.encode()
+        words = (
+            (stem, source[start:end].decode())
+            for start, end, stem in self._tokens(source, apsw.FTS5_TOKENIZE_DOCUMENT)
+        )
+        return [(stem, word) for stem, word in words if word.lower() not in STOP_WORDS]
 
     def tagged(self, tags: Sequence[str], hold: str) -> str:
         """Return a question for memories that may have *tags*; "" where the index cannot be asked.
@@ -108,24 +139,24 @@ class Planner:
                 words |= self._tokenized(part)
         return dict(list(words.items())[:_MAX_WORDS])
 
+    def memories_with(self, word: str, most: int = _POSTINGS_BUDGET + 1) -> int:
+        """Count the memories that hold *word*, up to *most* of them."""
+        return cast("int", self._db.execute(_COUNT, {"word": _quoted(word), "most": most}).get)
+
     def _tokenized(self, text: str) -> dict[str, str]:
         source = text.encode()
-        tokens = self._tokenize(source, apsw.FTS5_TOKENIZE_QUERY, None, include_colocated=False)
-        return {
-            stem: source[start:end].decode()
-            for start, end, stem in cast("list[tuple[int, int, str]]", tokens)
-        }
+        tokens = self._tokens(source, apsw.FTS5_TOKENIZE_QUERY)
+        return {stem: source[start:end].decode() for start, end, stem in tokens}
 
-    def _memories_with(self, word: str) -> int:
-        """Count the memories that hold *word*, as far as that matters."""
+    def _tokens(self, source: bytes, reason: int) -> list[tuple[int, int, str]]:
         return cast(
-            "int", self._db.execute(_COUNT, {"word": _quoted(word), "most": _POSTINGS_BUDGET + 1}).get
+            "list[tuple[int, int, str]]", self._tokenize(source, reason, None, include_colocated=False)
         )
 
 
 def _joined(operator: str, words: list[str], tags: str) -> str:
-    text = operator.join(map(_quoted, words))
-    return f"({text}) AND {tags}" if tags else text
+    text = f"({operator.join(map(_quoted, words))})"
+    return f"{text} AND {tags}" if tags else text
 
 
 def _quoted(word: str) -> str:

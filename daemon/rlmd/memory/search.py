@@ -12,18 +12,12 @@ import apsw
 from rlmd.memory.ask import Item, Page, Place, Recall, instant_ns, iso, place_of
 from rlmd.memory.entry import EVERY_PROJECT, State
 from rlmd.memory.query import Planner
+from rlmd.memory.ranking import Params, Ranking, Weights
 from rlmd.memory.rows import read_anchors
 from rlmd.memory.schema import SEQ_BITS
 
-NEIGHBOUR = 0.3
-"""The share of a memory's score that goes to those stored just before and after it in its session."""
-_REACH = 256
-"""So many writes around a memory are looked at for its neighbours."""
-_CANDIDATES = 100
 _SHORT_TAG = 2_000
 _HOLD = {"any": " OR ", "all": " AND "}
-
-Params = dict[str, str | int | float | None]
 
 
 class _Found(NamedTuple):
@@ -37,9 +31,10 @@ class _Found(NamedTuple):
 class Reader:
     """A connection, and the questions it can answer."""
 
-    def __init__(self, db: apsw.Connection) -> None:
+    def __init__(self, db: apsw.Connection, weights: Weights | None = None) -> None:
         self.db = db
         self._planner = Planner(db)
+        self._ranking = Ranking(db, self._planner, weights)
 
     def count(self) -> int:
         """Count the memories that stand."""
@@ -103,7 +98,10 @@ class Reader:
         low, high = (project << SEQ_BITS, (project + 1) << SEQ_BITS) if project else (0, (1 << 63) - 1)
         most = cast("int", params["most"])
         params |= {"low": low, "high": high}
-        found = self._ranked(match.rare, where, params, place) if match.rare else []
+        found = []
+        if match.rare:
+            ranked = self._ranking.best(match, params, where, place.shown)
+            found = [_Found(id_, 0, score) for id_, score in ranked]
         for question in (match.all, match.every):
             if question and len(found) < most:
                 shown = json.dumps([*place.shown, *(one.id for one in found)])
@@ -111,30 +109,6 @@ class Reader:
                 rows = self.db.execute(_BY_AGE_OF_MATCH.format(where=where), params).fetchall()
                 found += [_Found(*cast("tuple[int, int, float]", row)) for row in rows]
         return found
-
-    def _ranked(self, match: str, where: str, params: Params, place: Place) -> list[_Found]:
-        """Rank by the words a memory holds and, in part, by those its neighbours in its session hold."""
-        most = cast("int", params["most"])
-        asked = params | {"match": match, "shown": json.dumps(place.shown), "most": max(most, _CANDIDATES)}
-        rows = self.db.execute(_BY_RANK.format(where=where), asked).fetchall()
-        scores = {cast("int", id_): cast("float", score) for id_, _, score in rows}
-        if not scores or most > _CANDIDATES:
-            return [_Found(*cast("tuple[int, int, float]", row)) for row in rows]
-        beside = self._beside(list(scores))
-        asked = params | {"ids": json.dumps([near for _, near in beside]), "shown": json.dumps(place.shown)}
-        wanted = {row[0] for row in self.db.execute(_AMONG.format(where=where), asked)}
-        smoothed = dict(scores)
-        for id_, near in beside:
-            if near in wanted:
-                smoothed[near] = smoothed.get(near, 0.0) + NEIGHBOUR * scores[id_]
-        best = sorted(smoothed, key=lambda id_: (-smoothed[id_], -id_))[:most]
-        return [_Found(id_, 0, smoothed[id_]) for id_ in best]
-
-    def _beside(self, ids: list[int]) -> list[tuple[int, int]]:
-        """Return each memory with those stored just before and after it in its session and project."""
-        rows = self.db.execute(_BESIDE, {"ids": json.dumps(ids)}).fetchall()
-        pairs = ((id_, near) for id_, *found in cast("list[tuple[int, int, int]]", rows) for near in found)
-        return [(id_, near) for id_, near in pairs if near and near >> SEQ_BITS == id_ >> SEQ_BITS]
 
     def _newest(
         self, request: Recall, projects: list[int], where: str, params: Params, place: Place
@@ -261,15 +235,13 @@ SELECT m.id FROM memory m WHERE {where} AND (m.key, m.id) > (:after_key, :after_
 ORDER BY m.key, m.id LIMIT :most
 """
 
-_BY_RANK = """
-SELECT m.id, 0, -rank FROM memory_fts CROSS JOIN memory m ON m.id = memory_fts.rowid
+_BY_AGE_OF_MATCH = """
+SELECT m.id, 0, 0.0 FROM memory_fts CROSS JOIN memory m ON m.id = memory_fts.rowid
 WHERE memory_fts MATCH :match AND memory_fts.rowid BETWEEN :low AND :high
   AND (m.id & :seq_bits) <= :mark AND m.id NOT IN (SELECT value FROM json_each(:shown))
   AND {where}
-ORDER BY rank LIMIT :most
+ORDER BY memory_fts.rowid DESC LIMIT :most
 """
-
-_BY_AGE_OF_MATCH = _BY_RANK.replace("-rank", "0.0").replace("ORDER BY rank", "ORDER BY memory_fts.rowid DESC")
 
 _NEWEST = """
 SELECT m.id, m.seq FROM memory m WHERE {where} AND m.seq < :before ORDER BY m.seq DESC LIMIT :most
@@ -285,20 +257,6 @@ _NEWEST_OF_MATCH = """
 SELECT m.id, m.seq FROM memory_fts CROSS JOIN memory m ON m.id = memory_fts.rowid
 WHERE memory_fts MATCH :match AND memory_fts.rowid BETWEEN :low AND :high AND m.seq < :before AND {where}
 ORDER BY m.seq DESC LIMIT :most
-"""
-
-_BESIDE = f"""
-SELECT c.id,
-  (SELECT b.id FROM memory b INDEXED BY memory_beside
-   WHERE b.id < c.id AND b.id >= c.id - {_REACH} AND b.session = c.session ORDER BY b.id DESC LIMIT 1),
-  (SELECT a.id FROM memory a INDEXED BY memory_beside
-   WHERE a.id > c.id AND a.id <= c.id + {_REACH} AND a.session = c.session ORDER BY a.id LIMIT 1)
-FROM json_each(:ids) j CROSS JOIN memory c ON c.id = j.value WHERE c.session IS NOT NULL
-"""  # noqa: S608  # a number of this file
-
-_AMONG = """
-SELECT m.id FROM json_each(:ids) j CROSS JOIN memory m ON m.id = j.value
-WHERE (m.id & :seq_bits) <= :mark AND m.id NOT IN (SELECT value FROM json_each(:shown)) AND {where}
 """
 
 _WRITTEN_SINCE = """
