@@ -7,11 +7,12 @@ handed on as arguments.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import trio
 
@@ -22,6 +23,7 @@ from rlmd.config import Config
 from rlmd.corpus.collect import Limits, Sources
 from rlmd.corpus.exact import Exact, open_exact
 from rlmd.corpus.keeper import Answer, Request, Shed, corpus_keeper
+from rlmd.corpus.news import News
 from rlmd.doors.mcp_server import McpDoor
 from rlmd.doors.traffic import Traffic
 from rlmd.engine.answering import Answering
@@ -73,6 +75,7 @@ MOST_JOBS = 64
 EXECUTING_AT_ONCE = 256
 DURABLE = {"memory_writer", "job_journal"}
 LONGEST_COMMIT_S = 15.0
+COUNTING_S = 60.0
 FAREWELL_S = 1.5
 """So much of the grace is left to tell callers that their analysis was cancelled."""
 
@@ -96,6 +99,7 @@ class Daemon:
     archive: Archive
     sandbox: Mailbox[SandboxRequest, SandboxAnswer]
     offload: Offload
+    news: News
     stages: Timings
     started_at: float
 
@@ -140,19 +144,22 @@ class Daemon:
             ceiling=ceiling,
             looking=trio.CapacityLimiter(LOOKING_THREADS),
             warm=Warm(self.keeper, self.exact),
+            count=self._count_tokens,
         )
         requests.start_soon(pipeline.resume)
         return pipeline
 
-    def open_door(self, pipeline: Pipeline, traffic: Traffic) -> McpDoor:
-        """Return what serves connections within *traffic*."""
-        return McpDoor(
+    def open_door(self, pipeline: Pipeline, traffic: Traffic, requests: trio.Nursery) -> McpDoor:
+        """Return what serves connections within *traffic*; news of files reach it while *requests* last."""
+        door = McpDoor(
             pipeline,
             version=__version__,
             traffic=traffic,
             timings=pipeline.health.tools,
             draining=self.life.draining,
         )
+        requests.start_soon(_pass_on, self.news, door.changed)
+        return door
 
     def adapted(self, pipeline: Pipeline, config: Config) -> Pipeline:
         """Return *pipeline* under the roots, exclusions and run limits of *config*."""
@@ -182,6 +189,17 @@ class Daemon:
         with suppress(ActorError):
             await self.keeper.ask(Shed())
         await trio.to_thread.run_sync(give_back)
+
+    async def _count_tokens(self, texts: Sequence[str]) -> list[int]:
+        tokens = self.config.tokens
+        counted = await self.offload.call(
+            "rlmd.tokens.worker:count_texts",
+            list(texts),
+            tokens.encoding,
+            tokens.engine,
+            timeout_s=COUNTING_S,
+        )
+        return cast("list[int]", counted)
 
     async def _execute(self, request: Exec) -> ExecResult:
         result = await self.sandbox.ask(request)
@@ -235,7 +253,8 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
         )
         meter = Meter()
         model, doubts = await _start_model(config, cache, supervisor, meter)
-        keeper = await _start_corpus(config, cache, supervisor, offload, indexing)
+        news = News()
+        keeper = await _start_corpus(config, cache, supervisor, offload, indexing, news)
         sandbox = await _start_sandbox(config, supervisor)
         async with open_recaller(memory) as recaller, open_archive(jobs) as archive:
             life.watch(partial(_commits, supervisor))
@@ -255,9 +274,18 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
                 archive=archive,
                 sandbox=sandbox,
                 offload=offload,
+                news=news,
                 stages=stages,
                 started_at=started_at,
             )
+
+
+async def _pass_on(news: News, changed: Callable[[], None]) -> None:
+    """Let those who watch memories look as soon as files change in a tree that is watched."""
+    with news.read() as reader:
+        while True:
+            await reader.next()
+            changed()
 
 
 async def _wind_up(jobs: Jobs[Analysis], draining: trio.Event, grace_s: float) -> None:
@@ -311,7 +339,7 @@ async def _start_sandbox(config: Config, supervisor: Supervisor) -> Mailbox[Sand
 
 
 async def _start_corpus(
-    config: Config, cache: Path, supervisor: Supervisor, offload: Offload, indexing: Offload
+    config: Config, cache: Path, supervisor: Supervisor, offload: Offload, indexing: Offload, news: News
 ) -> Mailbox[Request, Answer]:
     ingest = config.ingest
     sources = Sources(
@@ -339,5 +367,6 @@ async def _start_corpus(
         most_bytes=config.corpus.cache_bytes,
         helpers=[indexing],
         watches=config.corpus.watches,
+        news=news,
     )
     return await supervisor.start_concurrent("corpus_keeper", keeper, limit=COLLECTING_AT_ONCE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -71,6 +71,7 @@ class Pipeline:
     health: Health
     ceiling: Ceiling
     looking: trio.CapacityLimiter
+    count: Callable[[Sequence[str]], Awaitable[list[int]]]
     warm: Warm
 
     async def analyze(self, session: Session, question: Question, report: Report) -> Analysis:
@@ -176,6 +177,10 @@ class Pipeline:
         project = EVERY_PROJECT if everywhere else sight.place.project
         question = {each.name: getattr(request, each.name) for each in fields(request)}
         return await self.recaller.recall(Recall(**(question | {"project": project})), sight.find)
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text, exactly, in the worker process."""
+        return await self.count(texts)
 
     async def memory_forget(self, session: Session, request: ForgetRequest) -> Changed:
         """Forget, bring back or purge; returned means that it is so on disk."""

@@ -236,4 +236,7 @@ class Recall(Arguments):
     value_chars: (
         Annotated[int, Field(ge=1, le=MOST_CHARS, description="Of each value; default 2000")] | None
     ) = None
+    max_tokens: Annotated[int, Field(ge=50, description="Of the whole answer: the best that fit")] | None = (
+        None
+    )
     history: Annotated[bool, Field(description="Every version of key")] = False

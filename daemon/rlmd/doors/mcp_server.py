@@ -9,16 +9,14 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
 import anyio
 import structlog
 import trio
-from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.runner import serve_dual_era_loop
 from mcp.shared.exceptions import MCPError
@@ -26,22 +24,18 @@ from mcp_types import (
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
-    ListResourcesResult,
-    ListResourceTemplatesResult,
     ListToolsResult,
     PaginatedRequestParams,
-    ReadResourceRequestParams,
-    ReadResourceResult,
     TextContent,
 )
 
 from rlmd.answers import Json
+from rlmd.doors.connection import Connection, Context
 from rlmd.doors.errors import Failure, explain
 from rlmd.doors.listener import Peer
-from rlmd.doors.messages import Hello
+from rlmd.doors.offers import Offers
 from rlmd.doors.pages import page
 from rlmd.doors.progress import notifying
-from rlmd.doors.resources import TEMPLATES, list_resources, read_resource
 from rlmd.doors.services import Services
 from rlmd.doors.tools import TOOLS, Call, Reply, Verb, tool_named
 from rlmd.doors.trace import log_context
@@ -55,7 +49,6 @@ log = structlog.get_logger(__name__)
 
 RESULT_META = "rlmd/result"
 ERROR_META = "rlmd/error"
-CWD_HEADER = "rlmd-cwd"
 INSTRUCTIONS = (
     "Questions over trees, logs and documents larger than your context: rlm_analyze answers with "
     "passages whose path and lines were checked; rlm_query_text does so over one text. rlm_grep, "
@@ -64,58 +57,13 @@ INSTRUCTIONS = (
 )
 
 
-@dataclass(slots=True)
-class Connection:
-    """What one connection knows of itself; its requests share it."""
-
-    session: Session
-    requests: int = 0
-    _idle: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
-
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Count a call as in hand for the length of the block."""
-        self.requests += 1
-        try:
-            yield
-        finally:
-            self.requests -= 1
-            if not self.requests:
-                self._idle.unpark_all()
-
-    async def quiet(self) -> None:
-        """Return once no call is in hand."""
-        while self.requests:
-            await self._idle.park()
-
-    def asked_by(self, request: Any) -> Session:
-        """Return whose *request* it is: on a socket its connection's; over HTTP the headers tell.
-
-        HTTP has no connection to greet on: `rlmd-cwd` names the workspace, and the older era's
-        session id tells one client from another.
-        """
-        if request is None:
-            return self.session
-        cwd = request.headers.get(CWD_HEADER, "")
-        told = request.headers.get("mcp-session-id", "")
-        workspace = os.path.normpath(cwd) if os.path.isabs(cwd) and "\0" not in cwd else None
-        return replace(self.session, id=f"h-{told[:12]}" if told else self.session.id, workspace=workspace)
-
-    def greet(self, hello: Hello) -> None:
-        """Take over what the peer said of itself ahead of its first request."""
-        workspace = self.session.workspace if hello.cwd is None else os.path.normpath(hello.cwd)
-        self.session = replace(self.session, workspace=workspace, allow=hello.paths)
-
-
-Context = ServerRequestContext[Connection]
-
-
 class McpDoor:
     """Serves MCP on connections that a listener accepted.
 
     How much a connection may ask for is in the bounds of `traffic`: tool calls beyond them are told
     `busy`.  `timings` hears how long each call took.  `max_chars` holds where a call does not say.
     Once `draining` is set nothing more is read: each connection ends when its calls are answered.
+    `changed` is for whoever sees files change: subscribers to memories that cite them look at once.
     """
 
     def __init__(
@@ -135,6 +83,8 @@ class McpDoor:
         self._max_chars = max_chars
         self.http = Connection(Session(f"h-{secrets.token_hex(6)}", None))
         """What all requests over HTTP share, which has no connections that mean anything."""
+        self._offers = Offers(services)
+        self.changed = self._offers.pulse.changed
         self._tools = [tool.describe() for tool in TOOLS]
         self.server: Server[Connection] = Server(
             "rlmd",
@@ -143,9 +93,14 @@ class McpDoor:
             instructions=INSTRUCTIONS,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
-            on_list_resources=self._list_resources,
-            on_list_resource_templates=self._list_templates,
-            on_read_resource=self._read_resource,
+            on_list_resources=self._offers.list_resources,
+            on_list_resource_templates=self._offers.list_templates,
+            on_read_resource=self._offers.read_resource,
+            on_subscribe_resource=self._offers.subscribe,
+            on_unsubscribe_resource=self._offers.unsubscribe,
+            on_subscriptions_listen=self._offers.listen,
+            on_list_prompts=self._offers.list_prompts,
+            on_get_prompt=self._offers.get_prompt,
         )
         self.server.middleware.clear()  # tracing nobody reads costs 5 % of a call
         self._options = self.server.create_initialization_options()
@@ -166,6 +121,7 @@ class McpDoor:
             log.info("connection.opened", peer_pid=peer.pid)
             try:
                 async with trio.open_nursery() as nursery:
+                    connection.tasks = nursery
                     nursery.start_soon(_read_no_more, stream, self._draining)
                     await serve_dual_era_loop(
                         self.server,
@@ -185,21 +141,6 @@ class McpDoor:
 
     async def _list_tools(self, _context: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=self._tools)
-
-    async def _list_resources(
-        self, _context: Context, params: PaginatedRequestParams | None
-    ) -> ListResourcesResult:
-        return await list_resources(self.services, params.cursor if params else None)
-
-    async def _list_templates(
-        self, _context: Context, _params: PaginatedRequestParams | None
-    ) -> ListResourceTemplatesResult:
-        return TEMPLATES
-
-    async def _read_resource(
-        self, _context: Context, params: ReadResourceRequestParams
-    ) -> ReadResourceResult:
-        return await read_resource(self.services, str(params.uri))
 
     async def _call_tool(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
         with structlog.contextvars.bound_contextvars(**log_context(context.request_id, context.meta)):

@@ -47,7 +47,7 @@ def fit(facts: dict[str, Json], max_chars: int) -> tuple[dict[str, Json], str] |
     return None
 
 
-def dump(facts: dict[str, Json]) -> str:
+def dump(facts: Json) -> str:
     """Return *facts* as compact JSON with its letters as they are."""
     return json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
 

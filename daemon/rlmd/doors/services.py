@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from rlmd.answers import (
@@ -70,6 +71,10 @@ class Services(Protocol):
 
     async def memory_recall(self, session: Session, request: RecallRequest) -> Recalled:
         """Recall what is remembered, best or newest first."""
+        ...
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text, exactly."""
         ...
 
     async def memory_forget(self, session: Session, request: ForgetRequest) -> Changed:

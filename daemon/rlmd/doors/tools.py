@@ -23,7 +23,7 @@ from rlmd.answers import (
     facts,
 )
 from rlmd.doors import arguments as args
-from rlmd.doors import listing, outputs, render
+from rlmd.doors import listing, outputs, packing, render
 from rlmd.doors.schemas import parse, schema_of
 from rlmd.doors.services import Services
 from rlmd.engine.cells import ExecRequest
@@ -142,15 +142,18 @@ async def memory_forget(call: Call, given: args.Forget) -> Reply:
 
 async def memory_recall(call: Call, given: args.Recall) -> Reply:
     """Recall; where not even short values fit the text, recall fewer, so that the cursor stays right."""
-    wanted = given.model_dump(exclude={"search_tags"}, exclude_none=True)
+    wanted = given.model_dump(exclude={"search_tags", "max_tokens"}, exclude_none=True)
     tags = tuple(dict.fromkeys(given.tags + given.search_tags))
     request = RecallRequest(**(wanted | {"tags": tags, "not_tags": tuple(given.not_tags)}))
     room = min(max(call.max_chars, (given.value_chars or 0) + ENVELOPE_CHARS), args.MOST_CHARS)
     while True:
         found = facts(await call.services.memory_recall(call.session, request))
-        if render.fit(found, room) is not None or request.limit == 1:
+        if render.fit(found, room) is None and request.limit > 1:
+            request = replace(request, limit=max(1, request.limit // 2))
+        elif smaller := await packing.smaller(call.services, request, found, given.max_tokens):
+            request = smaller
+        else:
             return _structured(found, room)
-        request = replace(request, limit=max(1, request.limit // 2))
 
 
 async def memory_export(call: Call, given: args.Export) -> Reply:
