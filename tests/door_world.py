@@ -245,3 +245,18 @@ async def open_door(
             nursery.cancel_scope.cancel()
     finally:
         bound.close()
+
+
+async def call_once(home: Any, services: Any, name: str, given: Frame, **bounds: Any) -> Frame:
+    """Open a door, call one tool, and return its result."""
+    with trio.fail_after(10):
+        async with open_door(home.socket, services, **bounds) as world:
+            client = await world.connect()
+            answer = await client.call(name, given)
+    return cast("Frame", answer["result"])
+
+
+def text_of(result: Frame) -> str:
+    """Return the one text block of a result."""
+    (block,) = result["content"]
+    return str(block["text"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from door_world import CannedServices, RawClient, call, open_door
+from door_world import CannedServices, RawClient, call, call_once, open_door, text_of
 from rlmd.doors import progress
 from rlmd.doors.progress import Course
 from rlmd.errors import NotFound, RequestError, VersionConflict
@@ -39,21 +39,6 @@ class Sleeper:
             await trio.sleep_forever()
         finally:
             self.cancelled.set()
-
-
-async def call_once(
-    home: Any, services: Any, name: str, given: dict[str, Any], **limits: Any
-) -> dict[str, Any]:
-    with trio.fail_after(10):
-        async with open_door(home.socket, services, **limits) as world:
-            client = await world.connect()
-            answer = await client.call(name, given)
-    return answer["result"]
-
-
-def text_of(result: dict[str, Any]) -> str:
-    (block,) = result["content"]
-    return str(block["text"])
 
 
 async def test_what_a_caller_can_act_on_is_a_result_with_code_and_hint(home: Any):

@@ -245,6 +245,7 @@ async def test_a_reader_that_is_too_slow_is_cut_off_and_its_work_with_it(home: A
                     pass
 
     assert "result" in unharmed
+    assert world.traffic.facts().refused == {"slow": 1}
 
 
 async def test_whoever_does_not_read_is_not_read_either(home: Any):

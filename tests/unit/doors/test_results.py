@@ -8,26 +8,11 @@ from typing import Any
 import pytest
 import trio
 
-from door_world import MODERN_META, CannedServices, call, open_door
+from door_world import MODERN_META, CannedServices, call, call_once, open_door, text_of
 from rlmd.doors import arguments
 from rlmd.doors.schemas import schema_of
 
 pytestmark = pytest.mark.real_io
-
-
-async def call_once(
-    home: Any, services: Any, name: str, given: dict[str, Any], **limits: Any
-) -> dict[str, Any]:
-    with trio.fail_after(10):
-        async with open_door(home.socket, services, **limits) as world:
-            client = await world.connect()
-            answer = await client.call(name, given)
-    return answer["result"]
-
-
-def text_of(result: dict[str, Any]) -> str:
-    (block,) = result["content"]
-    return str(block["text"])
 
 
 @pytest.mark.parametrize("max_chars", [100, 400, 1_000, 3_000, 9_000, 100_000])
