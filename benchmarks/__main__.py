@@ -8,10 +8,23 @@ from __future__ import annotations
 import argparse
 import platform
 
-from benchmarks import anchors, doors, engine, llm, recall, remember, retrieval, sandbox, stages, words
+from benchmarks import (
+    anchors,
+    doors,
+    engine,
+    llm,
+    recall,
+    remember,
+    retrieval,
+    sandbox,
+    snapshots,
+    stages,
+    words,
+)
 
 BENCHMARKS = {
     "stages": stages.main,
+    "snapshots": snapshots.main,
     "sandbox": sandbox.main,
     "llm": llm.main,
     "engine": engine.main,

@@ -69,7 +69,11 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class CorpusFacts:
-    """The snapshot that was asked; citations are relative to `root`."""
+    """The snapshot that was asked; citations are relative to `root`.
+
+    `age_s` is for how many seconds nobody knows that the tree is as the snapshot says; 0 for one that is
+    watched and has not changed.
+    """
 
     snapshot: str
     root: str
@@ -77,6 +81,7 @@ class CorpusFacts:
     bytes: int
     tokens: int
     encoding: str
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ class Daemon:
     supervisor: Supervisor
     writer: Mailbox[Change, Done]
     keeper: Mailbox[Request, Answer]
+    news: News
     exact: Exact
     recaller: Recaller
     model: Model | None
@@ -99,7 +100,6 @@ class Daemon:
     archive: Archive
     sandbox: Mailbox[SandboxRequest, SandboxAnswer]
     offload: Offload
-    news: News
     stages: Timings
     started_at: float
 
@@ -265,6 +265,7 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
                 supervisor=supervisor,
                 writer=writer,
                 keeper=keeper,
+                news=news,
                 exact=exact,
                 recaller=recaller,
                 model=model,
@@ -274,7 +275,6 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
                 archive=archive,
                 sandbox=sandbox,
                 offload=offload,
-                news=news,
                 stages=stages,
                 started_at=started_at,
             )

@@ -12,8 +12,7 @@ import trio
 
 from rlmd import __version__
 from rlmd.answers import Analysis
-from rlmd.corpus.keeper import Answer, Kept, Request
-from rlmd.corpus.snapshot import Snapshot
+from rlmd.corpus.keeper import Answer, Held, Request, Stock, TakeStock
 from rlmd.engine.jobs import Jobs
 from rlmd.llm.meter import Meter
 from rlmd.memory.recall import Recaller
@@ -77,10 +76,9 @@ class Health:
             await self.check_memory()
         holdings = await self.recaller.holdings()
         sandbox = await _or(NO_SANDBOX, self.describe_sandbox)
-        nothing: list[Snapshot] = []
-        kept = await _or(nothing, self._kept)
+        stock = await _or(Stock((), alone=False), self._stock)
         actors = self.supervisor.stats()
-        problems = tuple(self._problems(actors, sandbox))
+        problems = tuple(self._problems(actors, sandbox, stock))
         return Status(
             version=__version__,
             pid=os.getpid(),
@@ -90,7 +88,7 @@ class Health:
                 ActorFacts(a.name, a.workers, a.busy, a.waiting, a.restarts, a.last_error) for a in actors
             ),
             llm=self.meter.facts(),
-            corpora=tuple(_corpus_state(snapshot) for snapshot in kept),
+            corpora=tuple(map(_corpus_state, stock.corpora)),
             memory=MemoryFacts(holdings.items, holdings.bytes, holdings.wal_bytes, self.integrity),
             jobs=JobCounts(running=self.jobs.running, done=self.jobs.finished),
             sandbox=sandbox.facts,
@@ -108,18 +106,23 @@ class Health:
             usd_by_project=self.meter.usd_by_project,
         )
 
-    async def _kept(self) -> list[Snapshot]:
-        kept = await self.keeper.ask(Kept())
-        assert isinstance(kept, list)
-        return kept
+    async def _stock(self) -> Stock:
+        stock = await self.keeper.ask(TakeStock())
+        assert isinstance(stock, Stock)
+        return stock
 
     def _state(self, actors: list[ActorStats]) -> Literal["draining", "degraded", "ready"]:
         if self.draining.is_set():
             return "draining"
         return "degraded" if any(actor.degraded for actor in actors) else "ready"
 
-    def _problems(self, actors: list[ActorStats], sandbox: Description) -> Iterator[Problem]:
+    def _problems(self, actors: list[ActorStats], sandbox: Description, stock: Stock) -> Iterator[Problem]:
         yield from self.doubts
+        if stock.alone:
+            yield Problem(
+                "another daemon owns the cache: what is read here is kept until this daemon ends only",
+                "Stop the other one, or give this one a cache of its own by RLMD_CACHE_DIR.",
+            )
         yield from self.settings()
         if sandbox.problem is not None:
             yield Problem(
@@ -140,13 +143,15 @@ async def _or(unknown: T, ask: Callable[[], Awaitable[T]]) -> T:
     return unknown
 
 
-def _corpus_state(snapshot: Snapshot) -> CorpusState:
-    """Describe a corpus that is held; nobody watches it, so it is not known to be fresh."""
+def _corpus_state(held: Held) -> CorpusState:
+    """Describe a corpus that is held."""
     return CorpusState(
-        root=snapshot.root,
-        snapshot=snapshot.id,
-        files=len(snapshot.files),
-        bytes=snapshot.bytes,
-        tokens=snapshot.tokens,
-        fresh=False,
+        root=held.snapshot.root,
+        snapshot=held.snapshot.id,
+        files=len(held.snapshot.files),
+        bytes=held.snapshot.bytes,
+        tokens=held.snapshot.tokens,
+        fresh=held.fresh,
+        age_s=round(held.age_s, 3),
+        unwatched=held.unwatched,
     )

@@ -51,7 +51,11 @@ class LlmFacts:
 
 @dataclass(frozen=True, slots=True)
 class CorpusState:
-    """One corpus that the daemon holds."""
+    """One corpus that the daemon holds.
+
+    `fresh` is known of a tree that is watched only; `unwatched` says why one is not.  `age_s` is for
+    how many seconds nobody knows that the tree is as the snapshot says.
+    """
 
     root: str
     snapshot: str
@@ -59,6 +63,8 @@ class CorpusState:
     bytes: int
     tokens: int
     fresh: bool
+    age_s: float = 0.0
+    unwatched: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

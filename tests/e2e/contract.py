@@ -41,7 +41,15 @@ ANALYSIS = {
     },
     "corpus": (
         None,  # while it is running
-        {"snapshot": str, "root": str, "files": int, "bytes": int, "tokens": int, "encoding": str},
+        {
+            "snapshot": str,
+            "root": str,
+            "files": int,
+            "bytes": int,
+            "tokens": int,
+            "encoding": str,
+            "age_s": NUMBER,  # ours: for how long nobody has known whether the tree has changed
+        },
     ),
     "skipped": {
         "files": int,
@@ -125,7 +133,18 @@ STATUS = {
         "key_mark": (str, None),  # ours
         "cache": {"hits": int, "misses": int, "joined": int},
     },
-    "corpora": [{"root": str, "snapshot": str, "files": int, "bytes": int, "tokens": int, "fresh": bool}],
+    "corpora": [
+        {
+            "root": str,
+            "snapshot": str,
+            "files": int,
+            "bytes": int,
+            "tokens": int,
+            "fresh": bool,
+            "age_s": NUMBER,  # ours, as above
+            "unwatched": (str, None),  # ours: why nobody watches the tree
+        }
+    ],
     "memory": {"items": int, "bytes": int, "wal_bytes": int, "integrity": str},
     "jobs": {"running": int, "queued": int, "done": int},
     "sandbox": {"available": bool, "layers": [str], "sessions": int},

@@ -94,6 +94,33 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A corpus that is held: its snapshot, and how it stands to the tree.
+
+    `fresh` says that nothing has changed since, `unwatched` why that is not known, and `age_s` for how
+    many seconds it has not been known.
+    """
+
+    snapshot: Snapshot
+    fresh: bool
+    unwatched: str | None
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """All that is held; `alone` where another daemon has the cache, so that nothing here outlives us."""
+
+    corpora: tuple[Held, ...]
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TakeStock:
+    """Say what is held, most lately used last, and how it stands to its trees; answered with `Stock`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """Name the snapshots that are held, most lately used last; answered with `list[Snapshot]`."""
 
@@ -103,8 +130,8 @@ class Shed:
     """Give up what nobody waits for and can be had again; answered with the `list` of what is left."""
 
 
-Request = Collect | CollectFile | CollectText | Search | OutlineOf | Mentions | Kept | Shed
-Answer = Snapshot | Ranked | list[Snapshot] | str | tuple[Match, ...]
+Request = Collect | CollectFile | CollectText | Search | OutlineOf | Mentions | Kept | TakeStock | Shed
+Answer = Snapshot | Ranked | list[Snapshot] | str | tuple[Match, ...] | Stock
 
 
 def corpus_keeper(
@@ -196,11 +223,19 @@ class _Keeper:
                 return await self._take_text(request)
             case Search() | OutlineOf() | Mentions():
                 return await self._consult(request)
-            case Shed():
-                self._evict(to=0)
-                return await self.answer(Kept())
-            case Kept():
+            case TakeStock():
+                return Stock(tuple(self._held()), self._storage.private)
+            case Kept() | Shed():
+                if isinstance(request, Shed):
+                    self._evict(to=0)
                 return [line.known.snapshot for line in self._lines.values() if line.known is not None]
+
+    def _held(self) -> Iterator[Held]:
+        for line in self._lines.values():
+            if line.known is not None and isinstance(line.known.snapshot.source, Tree):
+                fresh, now = line.follower.is_quiet, trio.current_time()
+                unwatched = None if line.follower.is_watching else line.follower.unwatched
+                yield Held(line.known.snapshot, fresh, unwatched, 0.0 if fresh else now - line.as_of)
 
     async def _collect(self, source: Tree, report: Report) -> Snapshot:
         with self._using(source) as line:

@@ -133,6 +133,8 @@ def _account(found: Analysis) -> list[str]:
             f"Corpus {found.corpus.root}: {coverage.files_read:,} of {coverage.files:,} files read, "
             f"{found.corpus.tokens:,} tokens. Paths are relative to it; rlm_read shows more of a file."
         )
+        if found.corpus.age_s:
+            lines.append(f"As of {found.corpus.age_s:,.1f} s ago; what has changed since is not known.")
     if skipped.files or skipped.dirs:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in skipped.by_reason.items())
         lines.append(f"Skipped {skipped.files:,} files and {skipped.dirs:,} directories: {reasons}.")

@@ -8,8 +8,8 @@ from functools import partial
 import outcome
 import trio
 
-from rlmd.answers import Analysis, Json, Mode, Question
-from rlmd.corpus.keeper import Answer, Collect, CollectFile, CollectText, Request
+from rlmd.answers import Analysis, CorpusFacts, Json, Mode, Question
+from rlmd.corpus.keeper import Answer, Collect, CollectFile, CollectText, Request, Stock, TakeStock
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.engine.account import evidence_analysis
 from rlmd.engine.archive import Record
@@ -69,7 +69,20 @@ class Answering:
         job.detached = job.detached or question.detach
         if question.detach or not await self.jobs.wait(job, question.wait_s, report):
             return Analysis(job_id=job.id, state="running", mode=self._expected(question.mode))
-        return replace(_result(job), job_id=job.id, fresh=job.started_at >= asked_at)
+        found = replace(_result(job), job_id=job.id, fresh=job.started_at >= asked_at)
+        return replace(found, corpus=await self._aged(found.corpus, job.started_at))
+
+    async def _aged(self, corpus: CorpusFacts | None, taken_at: float) -> CorpusFacts | None:
+        """Say how old *corpus* is, which was taken after *taken_at*."""
+        if corpus is None or not corpus.root:  # a text that came with its question does not age
+            return corpus
+        stock = await self.keeper.ask(TakeStock())
+        assert isinstance(stock, Stock)
+        is_fresh = any(
+            held.fresh and (held.snapshot.root, held.snapshot.id) == (corpus.root, corpus.snapshot)
+            for held in stock.corpora
+        )
+        return replace(corpus, age_s=0.0 if is_fresh else round(trio.current_time() - taken_at, 3))
 
     def resume(self, record: Record, target: Target, question: Question) -> None:
         """Go on with a job that the daemon's death has cut off."""
