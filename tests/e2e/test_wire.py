@@ -282,7 +282,7 @@ def test_cancelled_work_stops_within_100_ms(
         if tool == "rlm_analyze":
             until(lambda: busy(daemon, watch)[1], "the work has begun", 10)
         else:
-            time.sleep(0.05)  # there is no telling from outside; the log shows that it was cut short
+            time.sleep(0.02)  # there is no telling from outside; the log shows that it was cut short
         began = time.perf_counter()
         ENDINGS[ending](asking)
 
