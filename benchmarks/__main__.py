@@ -12,6 +12,7 @@ from benchmarks import (
     anchors,
     doors,
     engine,
+    grep,
     llm,
     recall,
     remember,
@@ -25,6 +26,7 @@ from benchmarks import (
 BENCHMARKS = {
     "stages": stages.main,
     "snapshots": snapshots.main,
+    "grep": grep.main,
     "sandbox": sandbox.main,
     "llm": llm.main,
     "engine": engine.main,

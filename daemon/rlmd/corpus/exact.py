@@ -107,6 +107,11 @@ class Exact:
             shelf.tended = True
             self._behind.start_soon(self._tend, shelf)
 
+    def rest(self) -> None:
+        """End the processes that are idle; the next search starts them again."""
+        for scanner in self._scanners:
+            scanner.rest()
+
     async def _scan(self, place: Place, query: Query, parts: int) -> list[tuple[bytes, bytes]]:
         answers: list[tuple[bytes, bytes]] = []
 

@@ -33,8 +33,9 @@ from rlmd.values import Skip, SkipTally, WalkRules
 PAUSE_FILES = 256
 LEAST_BYTES = 8 << 20
 """Less text than this is scanned where it lies before a process has started."""
-PATIENCE_S = 1.0
-"""A refresh that takes longer would take longer than looking at the tree itself."""
+LEAST_PATIENCE_S = 0.25
+LOOKING_BYTES_PER_S = 500e6
+"""No tree is read and searched faster: a refresh that takes longer than that is given up for looking."""
 log = structlog.get_logger(__name__)
 
 
@@ -76,7 +77,8 @@ class Warm:
     async def _fresh(self, path: str, rules: WalkRules) -> Snapshot | None:
         for held in reversed(await self._kept()):
             if held.bytes >= LEAST_BYTES and covers(held, path, rules):
-                with trio.move_on_after(PATIENCE_S), suppress(RequestError):
+                patience_s = LEAST_PATIENCE_S + held.bytes / LOOKING_BYTES_PER_S
+                with trio.move_on_after(patience_s), suppress(RequestError):
                     fresh = await self.keeper.ask(Collect(held.root, (), rules))
                     assert isinstance(fresh, Snapshot)
                     return fresh if covers(fresh, path, rules) else None
