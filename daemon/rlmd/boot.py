@@ -37,6 +37,7 @@ from rlmd.engine.journal import Note, job_journal
 from rlmd.engine.model import Model, limits_of, scripted_endpoint, settle
 from rlmd.engine.research import Research
 from rlmd.health import Health
+from rlmd.ingest.bundle import Bounds
 from rlmd.ingest.readers import reader_pool
 from rlmd.ingest.walker import walker
 from rlmd.lifecycle import Lifecycle
@@ -47,6 +48,7 @@ from rlmd.llm.meter import Meter
 from rlmd.llm.providers import Endpoint
 from rlmd.llm.upstream import open_upstream
 from rlmd.llm.values import Ask, Reply
+from rlmd.look.bundles import Bundles
 from rlmd.look.warm import Warm
 from rlmd.memory.batch import Change, Done
 from rlmd.memory.recall import Recaller, open_recaller
@@ -69,6 +71,7 @@ from rlmd.values import WalkRules
 WALKERS = 2
 WALKING_THREADS = 4
 LOOKING_THREADS = 8
+READING_IDLE_S = 10.0
 COUNTING_AT_ONCE = 8
 COLLECTING_AT_ONCE = 64
 MOST_JOBS = 64
@@ -92,6 +95,7 @@ class Daemon:
     keeper: Mailbox[Request, Answer]
     news: News
     exact: Exact
+    reading: Offload
     recaller: Recaller
     model: Model | None
     meter: Meter
@@ -145,6 +149,7 @@ class Daemon:
             looking=trio.CapacityLimiter(LOOKING_THREADS),
             warm=Warm(self.keeper, self.exact),
             count=self._count_tokens,
+            bundles=self._bundles(),
         )
         requests.start_soon(pipeline.resume)
         return pipeline
@@ -186,6 +191,7 @@ class Daemon:
     async def _shed(self) -> None:
         """Give up what can be had again: corpora nobody waits for, and the idle worker process."""
         self.offload.rest()
+        self.exact.rest()
         with suppress(ActorError):
             await self.keeper.ask(Shed())
         await trio.to_thread.run_sync(give_back)
@@ -200,6 +206,11 @@ class Daemon:
             timeout_s=COUNTING_S,
         )
         return cast("list[int]", counted)
+
+    def _bundles(self) -> Callable[[Roots, WalkRules], Bundles]:
+        ingest = self.config.ingest
+        bounds = Bounds(ingest.max_files, ingest.max_bytes, ingest.max_file_bytes)
+        return partial(Bundles, bounds, self.reading)
 
     async def _execute(self, request: Exec) -> ExecResult:
         result = await self.sandbox.ask(request)
@@ -234,6 +245,7 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
         open_offload(idle_s=config.tokens.idle_s) as offload,
         open_offload(idle_s=config.tokens.idle_s) as indexing,
         open_exact(cache) as exact,
+        open_offload(idle_s=READING_IDLE_S) as reading,
         open_supervisor(grace=config.daemon.grace_s, note=stages.add) as supervisor,
     ):
         memory = str(state / "memory.db")
@@ -267,6 +279,7 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
                 keeper=keeper,
                 news=news,
                 exact=exact,
+                reading=reading,
                 recaller=recaller,
                 model=model,
                 meter=meter,

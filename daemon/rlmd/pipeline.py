@@ -33,6 +33,7 @@ from rlmd.engine.cells import Cells, ExecRequest
 from rlmd.engine.desk import Desk
 from rlmd.errors import BadArgument, RequestError
 from rlmd.health import Health
+from rlmd.look.bundles import Bundles
 from rlmd.look.glob import GlobResult, glob
 from rlmd.look.grep import grep
 from rlmd.look.page import GrepResult
@@ -73,6 +74,7 @@ class Pipeline:
     looking: trio.CapacityLimiter
     count: Callable[[Sequence[str]], Awaitable[list[int]]]
     warm: Warm
+    bundles: Callable[[Roots, WalkRules], Bundles]
 
     async def analyze(self, session: Session, question: Question, report: Report) -> Analysis:
         """Answer *question*, or hand back the job that goes on after `wait_s` or with `detach`."""
@@ -118,12 +120,17 @@ class Pipeline:
         return await self.desk.trajectory(job_id, as_lines=as_lines)
 
     async def _target(self, session: Session, question: Question) -> Target:
-        """Say what has to be collected: one text, one file, or what lies below one root."""
+        """Say what has to be collected: a text, a file, a bundle, or what lies below one root."""
         if question.text is not None:
             return CollectText(question.text)
+        bundles = self.bundles(self.roots, self.rules)
         if question.path is not None:
+            if (bundle := await bundles.find_one(question.path, session)) is not None:
+                return bundle
             absolute = await self._resolve(question.path, session)
             return CollectFile(absolute, question.path, self.rules)
+        if (bundle := await bundles.find(question, session)) is not None:
+            return bundle
         targets = [await self._resolve(path, session) for path in question.paths]
         root = await self._in_thread(partial(_common_root, targets))
         rules = self.rules

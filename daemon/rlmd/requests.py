@@ -95,6 +95,15 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """A text that comes from elsewhere than a file of a tree, and what it is called."""
+
+    path: str
+    data: bytes
+    encoding: TextEncoding
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """Count the tokens of each item, a span of the file *pack*; answered with `list[int]` in order.
 

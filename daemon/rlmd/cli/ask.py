@@ -31,27 +31,34 @@ def ask(args: argparse.Namespace) -> int:
         budget = parse_budget(args.budget or "")
     except ValueError as exc:
         return complain(str(exc), exits.USAGE)
-    typed = [os.path.abspath(path) for path in args.paths]
+    piped = args.paths == ["-"]
+    typed = [] if piped else [os.path.abspath(path) for path in args.paths]
     question: dict[str, Any] = {
         "query": args.question,
-        "paths": typed or ["."],
         "mode": args.mode,
         "kind": args.kind,
+        "wait_s": WAIT_S,
     }
-    question |= {"include": args.include, "exclude": args.exclude, "wait_s": WAIT_S}
+    if piped:
+        question["text"] = sys.stdin.buffer.read().decode("utf-8", "replace")
+    else:
+        question |= {"paths": typed or ["."], "include": args.include, "exclude": args.exclude}
     if budget:
         question["budget"] = budget
+    tool = "rlm_query_text" if piped else "rlm_analyze"
+    # A revision stands behind a path that the person typed too.
+    allowed = [*typed, *(path.partition("@")[0] for path in typed if "@" in path)]
 
     def body(client: Client) -> int:
         with Bar() as bar:
             while True:
-                found = client.call("rlm_analyze", question, bar.show).facts
+                found = client.call(tool, question, bar.show).facts
                 if found["state"] != "running":
                     break
         print(json.dumps(found, ensure_ascii=False) if args.json else as_text(found))
         return 0 if found["citations"] or found["answer"] is not None else exits.FOUND_NOTHING
 
-    return talk(body, starting=True, typed=typed)
+    return talk(body, starting=True, typed=allowed)
 
 
 def parse_budget(text: str) -> dict[str, float]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import trio
 
 from rlmd.corpus.blobs import UNCOUNTED
+from rlmd.corpus.bundle import CollectBundle, collect_bundle
 from rlmd.corpus.collect import Limits, Sources, collect
 from rlmd.corpus.follow import Follower
 from rlmd.corpus.known import Known, Stamps
@@ -28,7 +29,7 @@ from rlmd.corpus.scratch import open_scratch
 from rlmd.corpus.search import Ranked
 from rlmd.corpus.searching import Searching
 from rlmd.corpus.shelf import owned
-from rlmd.corpus.snapshot import Entry, Files, Snapshot, Source, Text, Tree, take
+from rlmd.corpus.snapshot import Bundle, Entry, Files, Snapshot, Source, Text, Tree, take
 from rlmd.corpus.storage import Storage
 from rlmd.corpus.watch import Budget
 from rlmd.errors import BadArgument, NotFound, RequestError, TooLarge
@@ -130,7 +131,18 @@ class Shed:
     """Give up what nobody waits for and can be had again; answered with the `list` of what is left."""
 
 
-Request = Collect | CollectFile | CollectText | Search | OutlineOf | Mentions | Kept | TakeStock | Shed
+Request = (
+    Collect
+    | CollectFile
+    | CollectText
+    | CollectBundle
+    | Search
+    | OutlineOf
+    | Mentions
+    | Kept
+    | TakeStock
+    | Shed
+)
 Answer = Snapshot | Ranked | list[Snapshot] | str | tuple[Match, ...] | Stock
 
 
@@ -212,7 +224,7 @@ class _Keeper:
         self._threads, self._refreshes, self._limits, self._most = threads, refreshes, limits, snapshots
         self._lines: OrderedDict[Source, _Line] = OrderedDict()
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request) -> Answer:  # noqa: PLR0911 - one a kind of request
         match request:
             case Collect(root, targets, rules, report):
                 return await self._collect(Tree(root, targets, rules), report)
@@ -221,6 +233,8 @@ class _Keeper:
                 return _one_file(await self._collect(source, report), absolute)
             case CollectText():
                 return await self._take_text(request)
+            case CollectBundle():
+                return await self._take_bundle(request)
             case Search() | OutlineOf() | Mentions():
                 return await self._consult(request)
             case TakeStock():
@@ -307,6 +321,15 @@ class _Keeper:
                         pack.count(sha256, encoding, tokens)
                     files = Files([Entry(request.name, sha256, span, pack.tokens(sha256, encoding), "utf-8")])
                     snapshot = take(source, files, SkipTally(), encoding=encoding, pack=pack)
+                line.known = Known(snapshot, Stamps((), ()))
+            return line.known.snapshot
+
+    async def _take_bundle(self, request: CollectBundle) -> Snapshot:
+        source = Bundle(request.root, request.key)
+        with self._using(source) as line:
+            if line.known is None:
+                async with self._storage.filling() as pack:
+                    snapshot = await collect_bundle(source, request, self._sources, pack, self._threads)
                 line.known = Known(snapshot, Stamps((), ()))
             return line.known.snapshot
 

@@ -26,7 +26,7 @@ from rlmd.corpus.pasts import Pasts
 from rlmd.corpus.path_words import PathWords
 from rlmd.corpus.roles import WEIGHTS
 from rlmd.corpus.search import Ranked, Searched, search
-from rlmd.corpus.snapshot import Snapshot, Source, Text, Tree
+from rlmd.corpus.snapshot import Bundle, Snapshot, Source, Text, Tree
 from rlmd.corpus.words import beginnings, wanted
 from rlmd.errors import Busy
 from rlmd.offload import Offload, OffloadError
@@ -125,7 +125,7 @@ class Searching:
             asked.completing.cancel()
         if not any(other.family == asked.family for other in self._asked.values()):
             del self._builders[asked.family]
-            if isinstance(source, Text):
+            if not isinstance(source, Tree):
                 self._nursery.start_soon(_remove, self._directory / asked.family)
 
     async def _meet(self, source: Source) -> _Asked:
@@ -157,6 +157,9 @@ def _family(source: Source) -> str:
     """Return the name of the index that *source* is searched in."""
     if isinstance(source, Text):
         return f"{_TEXT}{source.sha256[:24]}"
+    if isinstance(source, Bundle):
+        named = f"{source.root}\0{source.key}".encode("utf-8", "surrogateescape")
+        return f"{_TEXT}{hashlib.sha256(named).hexdigest()[:24]}"
     lineage = lineage_of(source.root)
     place = source.root if lineage is None else lineage.common
     return hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:24]

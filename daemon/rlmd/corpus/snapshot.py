@@ -37,7 +37,15 @@ class Text:
     sha256: str
 
 
-Source = Tree | Text
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Documents from elsewhere than a tree, found at `root`, in the state that `key` names."""
+
+    root: str
+    key: str
+
+
+Source = Tree | Text | Bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +232,7 @@ def take(source: Source, files: Files, skipped: SkipTally, *, encoding: str, pac
     As long as anybody has *files*, their contents stay in the pack.
     """
     pack.hold(files)
-    root = source.root if isinstance(source, Tree) else ""
+    root = "" if isinstance(source, Text) else source.root
     return Snapshot(
         files.digest(), source, root, files, skipped, files.total_bytes, files.total_tokens, encoding, pack
     )

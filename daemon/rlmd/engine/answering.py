@@ -9,7 +9,16 @@ import outcome
 import trio
 
 from rlmd.answers import Analysis, CorpusFacts, Json, Mode, Question
-from rlmd.corpus.keeper import Answer, Collect, CollectFile, CollectText, Request, Stock, TakeStock
+from rlmd.corpus.bundle import CollectBundle
+from rlmd.corpus.keeper import (
+    Answer,
+    Collect,
+    CollectFile,
+    CollectText,
+    Request,
+    Stock,
+    TakeStock,
+)
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.engine.account import evidence_analysis
 from rlmd.engine.archive import Record
@@ -27,7 +36,7 @@ from rlmd.errors import BudgetExhausted, JobCancelled, NoLlm
 from rlmd.supervision import Mailbox
 from rlmd.values import Progress, Report
 
-Target = Collect | CollectFile | CollectText
+Target = Collect | CollectFile | CollectText | CollectBundle
 
 PASSAGES = 40
 NO_LLM = NoLlm(

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from rlmd.corpus.bundle import CollectBundle
 from rlmd.corpus.keeper import Answer, Collect, CollectFile, CollectText, Request
 from rlmd.corpus.snapshot import Snapshot
 from rlmd.engine.evidence import excerpts
@@ -40,7 +41,7 @@ class Cells:
     _snapshots: OrderedDict[str, Snapshot] = field(default_factory=OrderedDict)
 
     async def run(
-        self, request: ExecRequest, target: Collect | CollectFile | CollectText | None
+        self, request: ExecRequest, target: Collect | CollectFile | CollectText | CollectBundle | None
     ) -> ExecResult:
         """Run the next cell of a session; a new one sees *target*.
 
@@ -69,7 +70,7 @@ class Cells:
             self._remember(result.session, seen)
         return result
 
-    async def _collect(self, target: Collect | CollectFile | CollectText) -> Snapshot:
+    async def _collect(self, target: Collect | CollectFile | CollectText | CollectBundle) -> Snapshot:
         snapshot = await self.keeper.ask(target)
         assert isinstance(snapshot, Snapshot)
         return snapshot
