@@ -23,7 +23,7 @@ COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-inde
 export UV_SYSTEM_CERTS := 1
 export UV_NATIVE_TLS := 1
 
-.PHONY: demo test test-all test-clients test-systemd soak check bench lock clean
+.PHONY: demo test test-all kills test-clients test-systemd soak check bench lock clean
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh
@@ -50,6 +50,9 @@ soak: $(READY)
 
 test-systemd: $(READY)
 	$(BIN)/python -m pytest tests/systemd tests/e2e/test_systemd_units.py tests/e2e/test_under_a_manager.py
+
+kills: $(READY)
+	RLMD_KILLS=200 $(BIN)/python -m pytest tests/faults/test_memory_kill9.py -k time_and_again
 
 check: $(READY)
 	$(BIN)/ruff format --check .

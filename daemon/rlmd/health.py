@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from rlmd.answers import Analysis
 from rlmd.corpus.keeper import Answer, Held, Request, Stock, TakeStock
 from rlmd.engine.jobs import Jobs
 from rlmd.llm.meter import Meter
+from rlmd.memory.ask import iso
 from rlmd.memory.recall import Recaller
 from rlmd.metrics import exposition
 from rlmd.observe import Timings
@@ -62,10 +64,12 @@ class Health:
     doubts: tuple[Problem, ...] = ()
     memory_bytes: int = 0
     integrity: str = "being checked"
+    checked_at: str | None = None
 
     async def check_memory(self) -> None:
         """Read the whole memory file once; a large one takes a while."""
         self.integrity = "; ".join(await self.recaller.integrity()) or "ok"
+        self.checked_at = iso(time.time_ns())
 
     async def status(self, *, check: bool) -> Status:
         """Describe every part as it is now; *check* reads the memory file anew before.
@@ -89,7 +93,14 @@ class Health:
             ),
             llm=self.meter.facts(),
             corpora=tuple(map(_corpus_state, stock.corpora)),
-            memory=MemoryFacts(holdings.items, holdings.bytes, holdings.wal_bytes, self.integrity),
+            memory=MemoryFacts(
+                holdings.items,
+                holdings.bytes,
+                holdings.wal_bytes,
+                self.integrity,
+                self.checked_at,
+                iso(holdings.checkpointed_ns),
+            ),
             jobs=JobCounts(running=self.jobs.running, done=self.jobs.finished),
             sandbox=sandbox.facts,
             doors=self.doors(),

@@ -108,3 +108,31 @@ def _require_private(directory: str) -> None:
         raise ConfigError(f"{directory}: is not a directory of this user; set RLMD_SOCKET to a path that is")
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise ConfigError(f"{directory}: is open to other users; run: chmod 700 {directory}")
+
+
+def network_of(path: str) -> str | None:
+    """Return the kind of network file system that *path* lies on; None for a local one."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+            kind = filesystem_of(os.path.realpath(path), table.read())
+    except OSError:  # no such table here: another system than Linux
+        return None
+    return kind if kind in NETWORKED else None
+
+
+def filesystem_of(path: str, mounts: str) -> str:
+    """Return the kind of file system that *path* lies on, by a table as in /proc/self/mountinfo."""
+    lies_on, kind = "", ""
+    for line in mounts.splitlines():
+        left, _, right = line.partition(" - ")
+        place = left.split(" ")[4].replace("\\040", " ")
+        below = path == place or path.startswith(place.rstrip("/") + "/")
+        if below and len(place) >= len(lies_on):
+            lies_on, kind = place, right.split(" ")[0]
+    return kind
+
+
+NETWORKED = frozenset(
+    {"9p", "afs", "ceph", "cifs", "coda", "davfs", "fuse.davfs", "fuse.glusterfs", "fuse.rclone"}
+    | {"fuse.sshfs", "gfs2", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smb3", "smbfs"}
+)

@@ -69,12 +69,17 @@ class CorpusState:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFacts:
-    """The memory store; `integrity` is "ok" or what the last check found."""
+    """The memory store; `integrity` is "ok" or what the last check found, which ended at `checked_at`.
+
+    At `checkpointed_at` its log was last copied into the file.  Both are ISO 8601, in UTC.
+    """
 
     items: int
     bytes: int
     wal_bytes: int
     integrity: str
+    checked_at: str | None = None
+    checkpointed_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import apsw
 
+from rlmd import paths
 from rlmd.errors import Busy, RequestError
 
 Q = TypeVar("Q")
@@ -75,6 +76,8 @@ def open_writer(path: str, schema: Schema) -> apsw.Connection:
     of version 3) before a migration changes anything.  Raises StoreRefused for a file that is not
     ours or too new, apsw.Error when the disk will not have it.
     """
+    if (kind := paths.network_of(path)) is not None:
+        raise StoreRefused(f"{path}: lies on {kind}, where locks do not hold; set RLMD_STATE_DIR elsewhere")
     if not os.path.lexists(path):
         _make(path)
     os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)

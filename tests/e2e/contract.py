@@ -145,7 +145,14 @@ STATUS = {
             "unwatched": (str, None),  # ours: why nobody watches the tree
         }
     ],
-    "memory": {"items": int, "bytes": int, "wal_bytes": int, "integrity": str},
+    "memory": {
+        "items": int,
+        "bytes": int,
+        "wal_bytes": int,
+        "integrity": str,
+        "checked_at": (str, None),  # ours: when the check ended
+        "checkpointed_at": (str, None),  # ours: when the log was last copied into the file
+    },
     "jobs": {"running": int, "queued": int, "done": int},
     "sandbox": {"available": bool, "layers": [str], "sessions": int},
     "doors": {  # ours

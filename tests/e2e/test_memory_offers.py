@@ -120,3 +120,17 @@ def test_the_prompts_begin_with_what_is_remembered(client: Client, tree: Path, a
     assert "how/it works (missing: its code has changed, check it): reversed" in text
     assert wrong["error"]["code"] == -32602
     assert "why?" in corpus["result"]["messages"][0]["content"]["text"]
+
+
+def test_an_answer_is_remembered_with_the_lines_that_it_cites(client: Client, daemon: Any, tree: Path):
+    found = client.ask("rlm_analyze", {"query": "reticulate spline", "paths": ["."], "mode": "evidence"})
+
+    by_command = ("memory", "store", "splines", "They are reversed.", "--job", found["job_id"], "--json")
+    done = daemon.places.run(*by_command, cwd=tree)
+    by_tool = client.ask("rlm_memory_store", {"key": "same", "value": "x", "evidence": found["evidence"][:1]})
+
+    stored = json.loads(done.out)
+    assert done.code == 0, done
+    assert "pkg/spline.py" in [anchor["path"] for anchor in stored["anchors"]]
+    assert {anchor["status"] for anchor in stored["anchors"]} == {"fresh"}
+    assert by_tool["anchors"][0]["path"] == found["evidence"][0]["path"]

@@ -1,6 +1,6 @@
 """A writer that is killed at any moment loses nothing that it acknowledged.
 
-Run as a program this file is the victim: 32 tasks store through a supervised writer, and note each
+Run as a program this file is the victim: 64 tasks store through a supervised writer, and note each
 acknowledgement in a file opened O_APPEND, which a kill cannot undo.
 """
 
@@ -18,13 +18,18 @@ import apsw
 import pytest
 import trio
 
+from rlmd.memory.anchor import Anchor
 from rlmd.memory.entry import Store
 from rlmd.memory.writer import RESTART, memory_writer
 from rlmd.store import integrity
 from rlmd.supervision import open_supervisor
 
-WRITERS = 32
+WRITERS = 64
 HOT_KEYS = 8
+
+
+def anchor_for(name):
+    return Anchor(f"src/{name}.py", 1, 1, name, name.encode(), (), (), "")
 
 
 async def store_for_ever(path, acknowledged, life):
@@ -42,6 +47,7 @@ async def store_for_ever(path, acknowledged, life):
                     project="p",
                     tags=("t", f"life{life}"),
                     request_id=name,
+                    anchors=(anchor_for(name),) if number % 4 == 1 else (),
                 )
             )
             os.write(descriptor, f"{name} {stored.key} {stored.version}\n".encode())
@@ -88,6 +94,7 @@ def require_nothing_lost(path, acknowledged):
             db.execute("SELECT count(*) FROM memory").get,
             db.execute("SELECT count(*) FROM memory_tag").get,
         )
+        anchored = set(db.execute("SELECT path, span FROM anchor").fetchall())
     finally:
         db.close()
     lines = acknowledged.read_text().splitlines()
@@ -96,6 +103,9 @@ def require_nothing_lost(path, acknowledged):
         name, key, version = line.split()
         if not values.get((key, int(version)), "").startswith(f"{name} "):
             lost.append(line)
+        number = int(name.partition(".")[2])
+        if number % 4 == 1 and (f"src/{name}.py", name) not in anchored:
+            lost.append(f"anchor of {line}")
     assert lost == []
     assert tags == 2 * live
     return len(lines)
@@ -116,15 +126,16 @@ def test_nothing_acknowledged_is_lost_to_kill_9(tmp_path):
 
 
 @pytest.mark.slow
-def test_nothing_acknowledged_is_lost_to_kill_9_thirty_times(tmp_path):
-    kill_repeatedly(tmp_path, kills=30, seed=time.time_ns())
+def test_nothing_acknowledged_is_lost_to_kill_9_time_and_again(tmp_path):
+    """As often as RLMD_KILLS says; `make kills` makes it 200."""
+    kill_repeatedly(tmp_path, kills=int(os.environ.get("RLMD_KILLS", "20")), seed=time.time_ns())
 
 
 def test_a_loss_would_be_noticed(tmp_path):
     path, acknowledged = tmp_path / "memory.db", Path(tmp_path / "acknowledged")
     kill_one(path, acknowledged, 0, 0.02)
     with apsw.Connection(str(path)) as db:
-        db.execute("DELETE FROM memory WHERE key = '0.1'")
+        db.execute("DELETE FROM anchor WHERE path = 'src/0.1.py'; DELETE FROM memory WHERE key = '0.1'")
     db.close()
 
     with pytest.raises(AssertionError, match=r"0\.1 0\.1 1"):

@@ -298,14 +298,13 @@ class MemoryMachine(RuleBasedStateMachine):
             if kind in {None, fact.kind} and set(words) & set(fact.value.split())
         )
 
-    @rule()
-    def migrate_from_the_first_schema(self):
-        """Go on with what the first version of this program would have had of what stands."""
+    @rule(steps=st.integers(1, len(SCHEMA.migrations) - 1))
+    def migrate_from_an_older_schema(self, steps):
+        """Go on with what an older version of this program would have had of what stands."""
         self.lives += 1
         self.stop()
         old = self.home / f"memory{self.lives}.db"
-        first = Schema(SCHEMA.application_id, SCHEMA.migrations[:1])
-        db = open_writer(str(old), first)
+        db = open_writer(str(old), Schema(SCHEMA.application_id, SCHEMA.migrations[:steps]))
         kept = {}
         for number, ((project, key), (_, fact)) in enumerate(sorted(self.model.live().items()), start=1):
             db.execute("INSERT OR IGNORE INTO project(name, created_ns) VALUES (?, 1)", (project,))

@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from rlmd import paths
 from rlmd.errors import ConfigError
 from rlmd.paths import cache_dir, config_files, make_private_dir, socket_path, state_dir
 
@@ -121,3 +122,15 @@ def test_a_directory_of_another_user_is_refused(tmp_path):
 
     with pytest.raises(ConfigError, match="belongs to another user"):
         make_private_dir(str(tmp_path))
+
+
+@pytest.mark.parametrize(("place", "kind"), [("/srv/a b/x.db", "nfs4"), ("/home/x.db", "ext4")])
+def test_the_innermost_mount_says_what_a_file_lies_on(place, kind):
+    mounts = (
+        "1 0 8:1 / / rw - ext4 /dev/sda rw\n"
+        "2 1 0:44 / /srv/a\\040b rw shared:1 - nfs4 host:/x rw\n"
+        "3 1 0:45 / /sr rw - cifs //host/x rw\n"
+    )
+
+    assert paths.filesystem_of(place, mounts) == kind
+    assert ("nfs4" in paths.NETWORKED, "ext4" in paths.NETWORKED) == (True, False)

@@ -127,6 +127,15 @@ def test_a_file_of_a_newer_version_is_refused_untouched(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_a_file_on_a_network_file_system_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("rlmd.paths.network_of", lambda _: "nfs4")
+
+    with pytest.raises(StoreRefused, match=r"lies on nfs4.*RLMD_STATE_DIR"):
+        open_writer(str(tmp_path / "notes.db"), FIRST)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_database_of_another_program_is_refused_untouched(tmp_path):
     path = tmp_path / "notes.db"
     other = apsw.Connection(str(path))

@@ -18,6 +18,8 @@ from rlmd.cli.talk import complain, talk
 CHARS_PER_TOKEN = 3
 """So few letters make a token in the worst prose, so a brief of N tokens has no more than N."""
 IMPORT_BYTES = 4 << 20
+MOST_EVIDENCE = 16
+BEST_EVIDENCE = 3
 DOUBTFUL = frozenset({"edited", "stale", "missing"})
 
 
@@ -39,6 +41,13 @@ def memory(args: argparse.Namespace) -> int:
 def store(client: Client, args: argparse.Namespace) -> int:
     """Remember; printed means that it is on disk."""
     value = sys.stdin.read() if args.value == "-" else args.value
+    cited: list[dict[str, object]] = [_cited(text) for text in args.evidence]
+    if args.job is not None:
+        found = client.call("rlm_job", {"action": "result", "job_id": args.job}).facts
+        value = found["answer"] if value is None else value
+        cited += _citations(found)[: MOST_EVIDENCE - len(cited)]
+    if not isinstance(value, str):
+        raise SystemExit(complain("a value is needed: what is to be remembered", exits.USAGE))
     wanted = {
         "key": args.key,
         "value": value,
@@ -48,7 +57,7 @@ def store(client: Client, args: argparse.Namespace) -> int:
         "expect_version": args.expect_version,
         "ttl_s": args.ttl_s,
         "supersedes": args.supersedes,
-        "evidence": [_cited(text) for text in args.evidence],
+        "evidence": cited,
     }
     stored = client.call("rlm_memory_store", _given(wanted)).facts
     if args.json:
@@ -201,6 +210,14 @@ def _as_markdown(client: Client, args: argparse.Namespace) -> int:
         if not page["items"]:
             break
     return 0 if count else exits.FOUND_NOTHING
+
+
+def _citations(found: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Return the lines that the answer of a job cites, or its best evidence where that is the answer."""
+    root = found["corpus"]["root"]
+    cited = found["citations"] or found["evidence"][:BEST_EVIDENCE]
+    lines = ("start_line", "end_line")
+    return [{"path": os.path.join(root, at["path"]), **{name: at[name] for name in lines}} for at in cited]
 
 
 def _cited(text: str) -> dict[str, object]:

@@ -200,7 +200,8 @@ def _add_memory(commands: argparse._SubParsersAction[Parser]) -> None:
     verbs = memory.add_subparsers(dest="verb", metavar="VERB", required=True)
     store = verbs.add_parser("store", help="remember a value under a key")
     store.add_argument("key", help="a name for it")
-    store.add_argument("value", help="the text to remember, or - to read it from stdin")
+    store.add_argument("value", nargs="?", help="the text to remember, or - to read it from stdin")
+    store.add_argument("--job", metavar="ID", help="cite what this answer cites; VALUE defaults to it")
     store.add_argument(
         "--tag", action="append", default=[], dest="tags", metavar="TAG", help="may be given again"
     )

@@ -157,9 +157,9 @@ class StatusOf(Arguments):
 
 
 class Lines(BaseModel):
-    """Lines of a file, both ends included."""
+    """Lines of a file, both ends included; a citation of an answer is one as it is, whatever else it says."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
     path: Text
     start_line: Annotated[int, Field(ge=1)]

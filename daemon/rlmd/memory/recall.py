@@ -33,11 +33,15 @@ def _see_nothing(_project: str, path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """How much is remembered: memories that stand, and the bytes of the file and of its log."""
+    """How much is remembered: memories that stand, and the bytes of the file and of its log.
+
+    Nothing but a checkpoint writes the file itself, so its time is that of the last.
+    """
 
     items: int
     bytes: int
     wal_bytes: int
+    checkpointed_ns: int
 
 
 class Recaller:
@@ -88,7 +92,7 @@ class Recaller:
             wal_bytes = os.stat(f"{self._path}-wal").st_size
         except FileNotFoundError:
             wal_bytes = 0
-        return Holdings(items, held_bytes, wal_bytes)
+        return Holdings(items, held_bytes, wal_bytes, os.stat(self._path).st_mtime_ns)
 
     async def integrity(self) -> tuple[str, ...]:
         """Read the whole file and say what is wrong with it; nothing when it is sound."""
