@@ -224,8 +224,11 @@ def test_a_detached_question_goes_on_though_its_client_leaves(daemon: Daemon, tm
 
 
 def test_a_budget_of_seconds_ends_in_a_partial_answer(daemon: Daemon, tmp_path: Path):
-    root = many(tmp_path / "many")
-    with daemon.connect(root) as client:
+    words = "\n".join(f"word{n % 9_999}" for n in range(200_000))
+    for number in range(12):
+        (tmp_path / f"f{number}.txt").write_text(f"{number} {words}\n")
+    with daemon.connect(tmp_path) as client:
+        client.ask("rlm_exec", {"code": "len(files)", "paths": ["."]})  # collected by now, not yet indexed
         began = time.perf_counter()
         facts = client.ask(
             "rlm_analyze", {"query": "word7", "paths": ["."], "kind": "any", "budget": {"seconds": 0.2}}
