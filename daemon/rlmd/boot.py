@@ -266,7 +266,7 @@ async def open_daemon(config: Config, life: Lifecycle, *, state: Path, cache: Pa
         meter = Meter()
         model, doubts = await _start_model(config, cache, supervisor, meter)
         news = News()
-        keeper = await _start_corpus(config, cache, supervisor, offload, indexing, news)
+        keeper = await start_corpus(config, cache, supervisor, offload, indexing, news)
         sandbox = await _start_sandbox(config, supervisor)
         async with open_recaller(memory) as recaller, open_archive(jobs) as archive:
             life.watch(partial(_commits, supervisor))
@@ -351,9 +351,10 @@ async def _start_sandbox(config: Config, supervisor: Supervisor) -> Mailbox[Sand
     return await supervisor.start_concurrent("sandbox_pool", pool, limit=EXECUTING_AT_ONCE)
 
 
-async def _start_corpus(
+async def start_corpus(
     config: Config, cache: Path, supervisor: Supervisor, offload: Offload, indexing: Offload, news: News
 ) -> Mailbox[Request, Answer]:
+    """Start what collects trees, and the keeper of what it collected."""
     ingest = config.ingest
     sources = Sources(
         walker=await supervisor.start("walker", walker(threads=WALKING_THREADS), workers=WALKERS),

@@ -12,7 +12,7 @@ import difflib
 import sys
 from typing import NoReturn
 
-from rlmd.cli import exits
+from rlmd.cli import exits, tokens
 
 # ruff: noqa: PLC0415  # a command's imports wait until it runs
 
@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_daemon(commands)
     _add_ask(commands)
     _add_exec(commands)
+    tokens.add(commands)
     _add_jobs(commands)
     _add_memory(commands)
     _add_config(commands)
