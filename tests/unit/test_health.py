@@ -15,7 +15,7 @@ from rlmd.supervision import open_supervisor
 
 class Remembering:
     async def holdings(self):
-        return Holdings(3, 4096, 0)
+        return Holdings(3, 4096, 0, 0)
 
 
 @asynccontextmanager
