@@ -154,8 +154,8 @@ class Daemon:
         requests.start_soon(pipeline.resume)
         return pipeline
 
-    def open_door(self, pipeline: Pipeline, traffic: Traffic, requests: trio.Nursery) -> McpDoor:
-        """Return what serves connections within *traffic*; news of files reach it while *requests* last."""
+    def open_door(self, pipeline: Pipeline, traffic: Traffic) -> McpDoor:
+        """Return what serves connections within *traffic*; news of files reach it to the very end."""
         door = McpDoor(
             pipeline,
             version=__version__,
@@ -163,7 +163,7 @@ class Daemon:
             timings=pipeline.health.tools,
             draining=self.life.draining,
         )
-        requests.start_soon(_pass_on, self.news, door.changed)
+        self.life.attend(partial(_pass_on, self.news, door.changed))
         return door
 
     def adapted(self, pipeline: Pipeline, config: Config) -> Pipeline:

@@ -91,7 +91,7 @@ async def serve(
         async with open_daemon(config, life, state=state, cache=cache) as daemon, life.serving() as requests:
             traffic = Traffic(_bounds(config))
             pipeline = daemon.open_pipeline(requests, traffic, lambda: settings.problems)
-            mcp = daemon.open_door(pipeline, traffic, requests)
+            mcp = daemon.open_door(pipeline, traffic)
 
             def apply(config: Config) -> None:
                 _configure_logs(config)

@@ -189,6 +189,16 @@ def test_a_second_sigterm_ends_it_at_once(places: Places, tmp_path: Path):
     assert set(residue(places)) <= logs  # what is in them is durable, too
 
 
+def test_with_nothing_in_hand_sigterm_ends_it_without_waiting_for_its_grace(places: Places, tmp_path: Path):
+    with running_daemon(places, "-o", "daemon.grace_s=600") as daemon:
+        with daemon.connect(grow(tmp_path / "tree", 3)) as client:
+            client.ask("rlm_analyze", {"query": "word7", "paths": ["."], "kind": "any"})
+
+        code = daemon.end()
+
+    assert code == 0
+
+
 @pytest.mark.slow
 def test_kill_9_leaves_no_child_and_the_next_daemon_cleans_up(places: Places, tmp_path: Path):
     root = grow(tmp_path / "tree", 600)
