@@ -16,7 +16,7 @@ from functools import partial
 from itertools import pairwise
 from threading import Timer
 
-from rlmd.errors import BadArgument, NotFound
+from rlmd.errors import BadArgument, NotFound, TooLarge
 from rlmd.ingest.bundle import Bounds, Bundle, Sorting
 from rlmd.requests import Document
 from rlmd.values import Skip, WalkRules
@@ -24,6 +24,7 @@ from rlmd.values import Skip, WalkRules
 LONGEST_S = 120.0
 LOG_BYTES = 8 << 20
 MOST_LISTED = 256 << 20
+PIECE_BYTES = 1 << 20
 _SAFE = (
     *("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "log.showSignature=false"),
     *("-c", "core.quotePath=false", "-c", "protocol.allow=never"),
@@ -134,8 +135,12 @@ def _files(
             elif mode not in _REGULAR:
                 yield Skip(path, "special")  # a link, or a repository within
             else:
-                yield sorting.document(path, contents.read(blob))
+                yield _document(sorting, path, contents.read(blob, bounds.max_file_bytes))
             yield None
+
+
+def _document(sorting: Sorting, path: str, data: bytes | None) -> Document | Skip:
+    return Skip(path, "too_large") if data is None else sorting.document(path, data)
 
 
 def _changes(
@@ -148,7 +153,11 @@ def _changes(
         raise NotFound(f"nothing changed in {root}", "Name two commits between which something did.")
     log = _read(place.directory, "log", *_PLAIN, "--format=medium", "..".join(ends), *where, most=LOG_BYTES)
     yield sorting.document("@log", log)
-    diffs = _read(place.directory, "diff", *_PLAIN, "--no-renames", *ends, *where, most=bounds.max_bytes)
+    # The plumbing again: `git diff` lets a repository reorder files, and then the changes are another's.
+    shown = ("diff-tree", "-r", "-p", *_PLAIN, "--no-renames", *ends, *where)
+    diffs = _read(place.directory, *shown, most=bounds.max_bytes + 1)
+    if len(diffs) > bounds.max_bytes:
+        raise TooLarge(f"{root} changes more than {bounds.max_bytes} bytes.", "Ask about a part.")
     starts = [found.start() for found in re.finditer(rb"^diff --git ", diffs, re.MULTILINE)]
     changes = pairwise([*starts, len(diffs)])
     with _open_objects(place.directory) as contents:
@@ -160,7 +169,7 @@ def _changes(
                 continue
             yield sorting.document(f"@diff/{path}.diff", diffs[start:end])
             if mode in _REGULAR:
-                yield sorting.document(path, contents.read(blob))
+                yield _document(sorting, path, contents.read(blob, bounds.max_file_bytes))
             yield None
 
 
@@ -172,16 +181,25 @@ class _Objects:
         assert process.stdout is not None
         self._asks, self._answers = process.stdin, process.stdout
 
-    def read(self, blob: str) -> bytes:
-        """Return the content of *blob*; raises BadArgument where the repository has lost it."""
+    def read(self, blob: str, most: int) -> bytes | None:
+        """Return the content of *blob*, None for one of more than *most* bytes.
+
+        Raises BadArgument where the repository has lost it, and when git was ended meanwhile.
+        """
         self._asks.write(f"{blob}\n".encode())
         self._asks.flush()
         told = self._answers.readline().split()
         if len(told) != 3:  # noqa: PLR2004 - id, type, size
             raise BadArgument(f"the repository has no object {blob}", "It may be a partial clone: fetch it.")
-        data = self._answers.read(int(told[2]))
-        self._answers.read(1)
-        return data
+        rest = int(told[2]) + 1  # git ends each with a newline
+        kept: list[bytes] | None = [] if rest - 1 <= most else None
+        while rest:
+            if not (piece := self._answers.read(min(rest, PIECE_BYTES))):
+                raise BadArgument(f"reading {blob} took more than {LONGEST_S:g} s", "Ask about a part.")
+            rest -= len(piece)
+            if kept is not None:
+                kept.append(piece)
+        return None if kept is None else b"".join(kept)[:-1]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import os
 import subprocess
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,32 @@ def test_a_range_holds_what_changed_how_and_why(repository: Path) -> None:
     assert found["a.txt"] == "second\n"
     assert "-first\n+second\n" in found["@diff/a.txt.diff"]
     assert "change a" in found["@log"]
+
+
+def test_a_repository_cannot_have_changes_told_of_another_file(repository: Path) -> None:
+    (repository / "b.txt").write_text("new\n")
+    git(repository, "add", "b.txt")
+    git(repository, "commit", "-qm", "another")
+    (repository / "order").write_text("b.txt\n")
+    git(repository, "config", "diff.orderFile", "order")
+
+    found = texts(revision(place_of(str(repository)), "HEAD~2..HEAD", WalkRules(), BOUNDS))
+
+    assert "+++ b/a.txt" in found["@diff/a.txt.diff"]
+    assert "+++ b/b.txt" in found["@diff/b.txt.diff"]
+
+
+def test_a_range_of_more_than_may_be_held_is_refused_or_left_out(repository: Path) -> None:
+    (repository / "large.txt").write_text("line of text\n" * 8_000)
+    git(repository, "add", "large.txt")
+    git(repository, "commit", "-qm", "grow")
+    tight = replace(BOUNDS, max_bytes=50_000)
+
+    assert skipped(revision(place_of(str(repository)), "HEAD~1..HEAD", WalkRules(), BOUNDS)) == {
+        "large.txt": "too_large"
+    }
+    with pytest.raises(TooLarge):
+        texts(revision(place_of(str(repository)), "HEAD~1..HEAD", WalkRules(), tight))
 
 
 @pytest.mark.parametrize("name", ["nowhere", "--help", "HEAD^{tree}^{commit}x", "", "HEAD..nowhere"])
