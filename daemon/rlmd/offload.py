@@ -205,7 +205,7 @@ class _Worker:
         frame = await self._receive()
         try:
             answer: Answer = pickle.loads(frame)  # noqa: S301  # our own process wrote it
-        except Exception as error:
+        except Exception as error:  # pickle raises whatever its data makes it
             raise OffloadError(f"the answer does not unpickle: {error}") from error
         if answer[0] == "fatal":
             self.kill()

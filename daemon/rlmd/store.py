@@ -93,7 +93,7 @@ def open_writer(path: str, schema: Schema) -> apsw.Connection:
         db.close(True)
         what = "is not a database" if isinstance(exc, apsw.NotADBError) else "is damaged"
         raise StoreRefused(f"{path}: {what}; move it away, or restore a backup") from exc
-    except BaseException:
+    except BaseException:  # nobody else could close it
         db.close(True)
         raise
     return db
@@ -282,7 +282,7 @@ def _transaction(db: apsw.Connection) -> Iterator[None]:
     try:
         yield
         db.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # cancelled or failed, none of it is written
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise

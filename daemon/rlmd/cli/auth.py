@@ -49,7 +49,7 @@ def write_private(path: str, text: str) -> None:
             file.flush()
             os.fsync(fd)
         os.replace(draft, path)
-    except BaseException:
+    except BaseException:  # an interrupt too must leave no draft
         os.unlink(draft)
         raise
 

@@ -84,6 +84,6 @@ def _replace(place: str, text: str, mode: int) -> None:
             os.fchmod(fd, mode)
             os.fsync(fd)
         os.replace(draft, place)
-    except BaseException:
+    except BaseException:  # an interrupt too must leave no draft
         os.unlink(draft)
         raise

@@ -296,7 +296,7 @@ class _Keeper:
         part = partial(collect, source, line.known, self._sources, pack, self._limits, report)
         try:
             known = await part(watch=watch, changes=changes)
-        except BaseException:
+        except BaseException:  # a cancelled collection has seen only a part, too
             line.follower.stop("its last collection failed")
             if watch is not None:
                 watch.close()

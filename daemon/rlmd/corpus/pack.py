@@ -78,7 +78,7 @@ class Pack:
         self._file = os.open(path, flags if end is not None else flags | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             self.id = _begin(self._file) if end is None else _resume(self._file, end)
-        except BaseException:
+        except BaseException:  # nobody else could close it
             os.close(self._file)
             raise
         self._end = HEAD_BYTES if end is None else end

@@ -36,7 +36,7 @@ def write_sealed(path: str, kind: str, facts: dict[str, Any], parts: Iterable[by
                 file.write(part)
             file.write(digest.digest())
         os.rename(new, path)
-    except BaseException:
+    except BaseException:  # an interrupt too must leave no draft
         with suppress(OSError):
             os.unlink(new)
         raise

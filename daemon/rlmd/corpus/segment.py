@@ -125,7 +125,7 @@ def build(pack: str, text: mmap, blobs: Numbers, directory: str) -> str:
             os.fsync(file.fileno())
         name = PREFIX + os.path.basename(staging).removeprefix(STAGING)
         os.rename(staging, os.path.join(directory, name))
-    except BaseException:
+    except BaseException:  # an interrupt too must leave no draft
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return name

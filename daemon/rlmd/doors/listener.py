@@ -80,7 +80,7 @@ def bind(path: str) -> Door:
         try:
             _reclaim(path)
             return Door(_listen(path), path, _inode(path), lock_fd)
-        except BaseException:
+        except BaseException:  # whatever it was, the lock goes with us
             lockfile.release(_lock_path(path), lock_fd)
             raise
     except OSError as exc:
@@ -173,7 +173,7 @@ async def _admit(
         with traffic.connection():
             try:
                 await handle(stream, peer)
-            except Exception:
+            except Exception:  # a crash is of this connection alone
                 log.exception("connection.crashed", error_id=secrets.token_hex(4), peer_pid=peer.pid)
 
 

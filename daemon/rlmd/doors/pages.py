@@ -16,7 +16,7 @@ async def page(services: Services, path: str) -> bytes:
         return _response("404 Not Found", "text/plain", "There is /metrics, and nothing else.\n")
     try:
         text = await services.metrics()
-    except Exception:
+    except Exception:  # a crash is of this page alone
         log.exception("page.crashed", path="/metrics")
         return _response("500 Internal Server Error", "text/plain", "The log says more.\n")
     return _response("200 OK", CONTENT_TYPE, text)

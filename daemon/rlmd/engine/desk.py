@@ -57,7 +57,7 @@ class Desk:
                 with trio.move_on_after(_FAREWELL_S, shield=True):
                     await self._end(begin.id, "cancelled", began)
             raise
-        except Exception as failed:
+        except Exception as failed:  # whatever it was, the journal hears of it
             error: dict[str, Json] = {"error": str(failed), "code": getattr(failed, "code", "internal")}
             await self._end(begin.id, "failed", began, error)
             raise

@@ -148,7 +148,7 @@ class Reading:
             self._check_unchanged(descriptor, before, before.st_size)
             self._before_sink()
             span = self._sink.adopt(digest, Span(offset, before.st_size), encoding)
-        except BaseException:
+        except BaseException:  # a cancelled read, too, gives its room back
             self._sink.release(offset)
             raise
         return ReadFile(file.path, _file_stat(before), digest, span, encoding)

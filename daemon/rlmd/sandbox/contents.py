@@ -63,7 +63,7 @@ class Contents:
                     making.make, content, limiter=self._threads, abandon_on_cancel=True
                 )
                 handed = making.claim()
-            except BaseException:
+            except BaseException:  # cancelled or failed, half of it is of no use
                 making.give_up()
                 raise
             if key in self._held:

@@ -77,6 +77,6 @@ class Interpreter:
         """Let nothing leave the block but that the process dies of it."""
         try:
             yield
-        except BaseException:
+        except BaseException:  # cancelled or failed, the process is in the middle of it
             self.process.kill("the request was cancelled")
             raise

@@ -155,7 +155,7 @@ class _Pool:
                     raise self._gone(session.id)
                 try:
                     result = await self._run(session, request)
-                except BaseException:
+                except BaseException:  # cancelled or failed, its state is unknown
                     self._end(session, "its last cell was cancelled or could not be run")
                     raise
             if request.close:

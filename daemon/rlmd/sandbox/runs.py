@@ -71,7 +71,7 @@ class Source:
         self._pack = os.open(pack, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._target = os.dup(target)
-        except BaseException:
+        except BaseException:  # nobody else could close it
             os.close(self._pack)
             raise
         self._runs = runs
